@@ -1,0 +1,101 @@
+"""What every test shares: a seed, one thread a worker, and the resources that may be absent.
+
+A test asks for the real data with ``shared_data`` and for a browser with ``browser``. Where they are absent the test
+is skipped with the reason, unless the environment variable UNIMODAL_REQUIRE names the resource (a comma-separated
+list, as CI sets it): then it fails. Tests marked ``gpu`` run with ``--gpu`` and nowhere else.
+"""
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy
+import pytest
+import torch
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read by triton when a kernel module is imported
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--gpu", action="store_true", help="run the tests that need a CUDA device")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--gpu"):
+        if not torch.cuda.is_available():
+            raise pytest.UsageError("--gpu was given and torch sees no CUDA device")
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device: run with --gpu"))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets beside the checkout, or where UNIMODAL_SHARED_DATA says."""
+    folder = Path(os.environ.get("UNIMODAL_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        _absent("shared_data", f"no data sets at {folder} (set UNIMODAL_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
+    """A headless Chromium with an empty profile and a window of 1280 x 1600 px."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver", path="/usr/bin") or shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        _absent("browser", "Chromium and its driver are not installed (apt install chromium chromium-driver)")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1280,1600",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(flag)
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+def _absent(resource: str, reason: str) -> NoReturn:
+    required = os.environ.get("UNIMODAL_REQUIRE", "").split(",")
+    if resource in [name.strip() for name in required]:
+        pytest.fail(f"{reason}, and UNIMODAL_REQUIRE asks for {resource}", pytrace=False)
+    pytest.skip(reason)
