@@ -1,0 +1,100 @@
+"""Full: every token may attend to every other (multi-head attention around any attention rule).
+
+Source: Vaswani et al. 2017, arXiv:1706.03762, sec. 3.2.2; grouped heads: Ainslie et al. 2023, arXiv:2305.13245;
+query/key norm: Dehghani et al. 2023, arXiv:2302.05442, sec. 2.
+Axes: B batch, N tokens, M memory tokens, D width, H heads, G key heads, K head width.
+"""
+
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from unimodal.attention.softmax import SoftmaxAttention
+from unimodal.part import Part
+from unimodal.side import Side
+
+__all__ = ["Full"]
+
+
+class Full(nn.Module):
+    """y = W_o concat_h attention(W_q x, W_k m, W_v m), with m = x, or the memory's tokens if there are any.
+
+    One fused projection holds W_q, W_k, W_v, in this order; cross-attention uses its two slices.
+
+    Args:
+        dim: Width D (of x and of the memory).
+        heads: Query heads H.
+        key_heads: Key and value heads G, H a multiple of G; None means H.
+        head_width: K; None means D / H.
+        bias: Whether the query, key and value projection has a bias.
+        attention: The attention rule.
+        position: Acts on queries and keys head by head (rotary), or None.
+        norm: Normalises queries and keys over K, or None.
+
+    Shapes:
+        x: (B, N, D);  side.memory.x: (B, M, D);  returns (B, N, D).
+
+    Raises:
+        ValueError: heads do not divide; memory together with a mask made for another key count is refused by the
+            attention rule; memory with causal order, packed layout or a position part.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        heads: int,
+        key_heads: int | None = None,
+        head_width: int | None = None,
+        bias: bool = True,
+        attention: Part = Part(SoftmaxAttention),
+        position: Part | None = None,
+        norm: Part | None = None,
+    ) -> None:
+        super().__init__()
+        key_heads = heads if key_heads is None else key_heads
+        if head_width is None and dim % heads:
+            raise ValueError(f"dim {dim} is not a multiple of heads {heads}; give head_width")
+        if heads % key_heads:
+            raise ValueError(f"heads {heads} is not a multiple of key_heads {key_heads}")
+        width = dim // heads if head_width is None else head_width
+        self.sizes = (heads * width, key_heads * width, key_heads * width)
+        self.heads, self.key_heads = heads, key_heads
+        self.to_qkv = nn.Linear(dim, sum(self.sizes), bias=bias)
+        self.norm_q = norm(width) if norm is not None else None
+        self.norm_k = norm(width) if norm is not None else None
+        self.position = position(width) if position is not None else None
+        self.attention = attention()
+        self.to_out = nn.Linear(heads * width, dim)
+
+    def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
+        q, k, v = self._project(x, side)
+        q_BHNK = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k_BGMK = k.unflatten(-1, (self.key_heads, -1)).transpose(1, 2)
+        v_BGMK = v.unflatten(-1, (self.key_heads, -1)).transpose(1, 2)
+        if self.norm_q is not None and self.norm_k is not None:
+            q_BHNK, k_BGMK = self.norm_q(q_BHNK), self.norm_k(k_BGMK)
+        if self.position is not None:
+            q_BHNK, k_BGMK = self.position(q_BHNK, side), self.position(k_BGMK, side)
+        o_BHNK = self.attention(q_BHNK, k_BGMK, v_BGMK, _of_keys(side))
+        return self.to_out(o_BHNK.transpose(1, 2).flatten(2))
+
+    def _project(self, x: Tensor, side: Side) -> tuple[Tensor, Tensor, Tensor]:
+        if side.memory is None:
+            q, k, v = self.to_qkv(x).split(self.sizes, dim=-1)
+            return q, k, v
+        if self.position is not None:
+            raise ValueError("a position part on queries and keys has no meaning across to a memory")
+        weight = self.to_qkv.weight.split([self.sizes[0], sum(self.sizes[1:])])
+        bias = (None, None) if self.to_qkv.bias is None else self.to_qkv.bias.split([w.shape[0] for w in weight])
+        k, v = F.linear(side.memory.x, weight[1], bias[1]).split(self.sizes[1:], dim=-1)
+        return F.linear(x, weight[0], bias[0]), k, v
+
+
+def _of_keys(side: Side) -> Side:
+    """The side as the attention rule sees it: lengths count keys, and the memory has become k and v."""
+    if side.memory is None:
+        return side
+    side.honour("mask", "bias", "memory", "lengths")
+    side.memory.side.honour("lengths")
+    return side.replace(memory=None, lengths=side.memory.side.lengths)

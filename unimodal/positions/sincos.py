@@ -1,0 +1,66 @@
+"""Sine-cosine positions: fixed waves of geometrically spaced lengths along each lattice axis, added to tokens.
+
+Source: Vaswani et al. 2017, arXiv:1706.03762, sec. 3.5, in the concatenated form (all sines, then all cosines);
+several axes: channels are shared out evenly, as in He et al. 2021, arXiv:2111.06377, appendix A.
+Axes: B batch, N tokens, D width, L lattice cells, P lattice axes.
+"""
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from unimodal.lattice import coordinates, over_tokens
+from unimodal.side import Side
+
+__all__ = ["SinCos"]
+
+
+class SinCos(nn.Module):
+    """x + concat_p [sin(c_p w), cos(c_p w)], w_i = base^(-i / n), i = 0 .. n - 1, n = D / (2 P).
+
+    Without parameters, so any lattice and any number of axes that divides the width works; continuous
+    coordinates (``side.positions``) are used instead of the lattice's integers where they are given.
+
+    Args:
+        dim: Width D, a multiple of 2 P.
+        base: Longest wavelength over 2 pi, in coordinate units.
+
+    Shapes:
+        x: (B, N, D);  returns (B, N, D); prefix tokens are unchanged.
+
+    Raises:
+        ValueError: D is not a multiple of 2 P, or the side has neither positions nor a lattice.
+    """
+
+    applies_to = "tokens"
+
+    def __init__(self, dim: int, *, base: float = 10_000.0) -> None:
+        super().__init__()
+        self.dim, self.base = dim, base
+
+    def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
+        if side.positions is not None:
+            wave = self._waves(side.positions)
+            if side.prefix:
+                prefix = _prefix_tokens(side, x.shape[1], x.device)
+                wave = wave.masked_fill(prefix[..., None], 0.0)
+        else:
+            wave = over_tokens(lambda grid: self._waves(coordinates(grid, x.device)), side, *x.shape[:2])
+        return x + wave.to(x.dtype)
+
+    def _waves(self, coordinate: Tensor) -> Tensor:
+        axes = coordinate.shape[-1]
+        if self.dim % (2 * axes):
+            raise ValueError(f"dim {self.dim} is not a multiple of 2 x {axes} coordinate axes")
+        n = self.dim // (2 * axes)
+        step = torch.arange(n, dtype=torch.float32, device=coordinate.device) / n
+        angle = coordinate.float()[..., None] * self.base**-step
+        return torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
+
+
+def _prefix_tokens(side: Side, tokens: int, device: torch.device) -> Tensor:
+    index = torch.arange(tokens, device=device)
+    if side.cu_seqlens is None:
+        return (index < side.prefix)[None]
+    start = side.cu_seqlens[:-1].repeat_interleave(side.cu_seqlens.diff())
+    return (index - start < side.prefix)[None]
