@@ -1,8 +1,8 @@
 """What every test shares: a seed, one thread a worker, and the resources that may be absent.
 
-A test asks for the real data with ``shared_data`` and for a browser with ``browser``. Where they are absent the test
-is skipped with the reason, unless the environment variable UNIMODAL_REQUIRE names the resource (a comma-separated
-list, as CI sets it): then it fails. Tests marked ``gpu`` run with ``--gpu`` and nowhere else.
+A test asks for the real data with ``shared_data`` and for a browser with ``browser``. Where they are absent
+the test is skipped with the reason, unless the environment variable UNIMODAL_REQUIRE names the resource (a
+comma-separated list, as CI sets it): then it fails. Tests marked ``gpu`` run with ``--gpu`` and nowhere else.
 """
 
 import os

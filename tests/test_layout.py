@@ -53,7 +53,7 @@ def room_of(path: Path) -> str:
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of every import, also of those inside functions; ``from a import b`` gives ``a.b``."""
+    """(line, dotted name) of every import, also inside functions; ``from a import b`` gives ``a.b``."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -63,9 +63,7 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def public_names(path: Path) -> list[str]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets
-        ):
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
             return list(ast.literal_eval(node.value))
     return []
 
@@ -86,9 +84,7 @@ def test_no_package_marker_makes_a_room_shadow_an_installed_package():
 def test_installed_tokenizers_are_not_shadowed_from_the_repository_root():
     code = "import tokenizers; print(tokenizers.Tokenizer.__name__, tokenizers.__file__)"
     pytest.importorskip("tokenizers")
-    out = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     name, file = out.split(maxsplit=1)
     assert name == "Tokenizer"
     assert ROOT / "tokenizers" not in Path(file.strip()).parents
@@ -179,6 +175,4 @@ def test_a_wheel_holds_every_room_exactly_once_as_real_files(tmp_path):
     expected = [name if name.startswith("unimodal/") else f"unimodal/{name}" for name in here]
     assert sorted(packed) == sorted(expected)
     outside = {name.split("/")[0] for name in names} - {"unimodal"}
-    assert all(name.endswith(".dist-info") for name in outside), (
-        f"the wheel installs beside unimodal/: {outside}"
-    )
+    assert all(name.endswith(".dist-info") for name in outside), f"the wheel installs beside unimodal/: {outside}"
