@@ -1,0 +1,234 @@
+"""Image: files, arrays and PIL images as tokens, and what belongs to the tokens back in the picture's own pixels.
+
+Source: Dosovitskiy et al. 2020, arXiv:2010.11929, sec. 3.1; native sizes packed into one row: Dehghani et al. 2023,
+arXiv:2307.06304, sec. 2.
+Axes: B images, Y rows, X columns, D width, P patch size in px, N tokens of an image, S tokens of all images.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from PIL import Image as Pillow
+from torch import Tensor
+
+from unimodal.geometry import ImageRecord
+from unimodal.part import Part
+from unimodal.picture import Box, open_picture
+from unimodal.sample import Batch, Sample
+from unimodal.side import Side
+from unimodal.stems.patch import PatchStem
+from unimodal.tokens import Tokens
+
+__all__ = ["Image"]
+
+FITS = ("crop", "resize", "inside", "native")
+
+
+class Image(nn.Module):
+    """picture -> fit to a size -> (pixels / 255 - mean) / std -> stem -> one token a cell, row by row.
+
+    Fits: ``resize`` to exactly ``size``, whatever the aspect. ``crop``: scale until ``size`` is the fraction
+    ``crop_fraction`` of the picture's shorter side and cut that out of the middle (the cut is made at exact, not at
+    rounded coordinates, unlike torchvision). ``inside``: shrink, never enlarge, until the picture lies within
+    ``size``, and ``native``: keep its size; both round each side to a multiple of the stem's stride, at least one.
+
+    Everything with state is in ``stem``. A stem with batch statistics takes those of each size by itself.
+
+    Args:
+        dim: Width D.
+        stem: Turns (B, 3, Y, X) into (B, D, Y // stride, X // stride) and has ``stride`` and ``channels``.
+        size: (rows, columns) px, or one number for both; None with ``fit="native"`` only.
+        fit: One of crop, resize, inside, native.
+        mean: Of red, green, blue in 0..1.
+        std: Of red, green, blue in 0..1.
+        resample: Pillow's name of a filter: nearest, box, bilinear, hamming, bicubic, lanczos.
+        crop_fraction: See above, in (0, 1].
+        pixel_limit: Pictures with more pixels are refused before they are decoded.
+
+    Shapes:
+        forward: uint8 pixels, or floats that are normalised already, (B, 3, Y, X) or B times (3, Y, X);
+            returns (B, N, D) with side.grid, or when sizes differ packed (1, S, D) with side.grids.
+
+    Raises:
+        ValueError: ``size``, ``fit``, ``mean``, ``std``, ``resample``, ``crop_fraction``, ``pixel_limit`` or the
+            stem's channels are not as above.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        stem: Part = Part(PatchStem),
+        size: tuple[int, int] | int | None = 224,
+        fit: str = "crop",
+        mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        std: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        resample: str = "bicubic",
+        crop_fraction: float = 1.0,
+        pixel_limit: int = 178_000_000,
+    ) -> None:
+        super().__init__()
+        if fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
+        if (size is None) != (fit == "native"):
+            raise ValueError(f"size must be {'None' if fit == 'native' else 'given'} with fit={fit!r}, not {size!r}")
+        if resample.upper() not in Pillow.Resampling.__members__:
+            known = ", ".join(name.lower() for name in Pillow.Resampling.__members__)
+            raise ValueError(f"resample must be one of {known}, not {resample!r}")
+        if not 0 < crop_fraction <= 1:
+            raise ValueError(f"crop_fraction must be in (0, 1], not {crop_fraction}")
+        if pixel_limit < 1:
+            raise ValueError(f"pixel_limit must be positive, not {pixel_limit}")
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError(f"mean and std must be three numbers, std positive, not {mean} and {std}")
+        self.stem = stem(dim)
+        if self.stem.channels != 3:
+            raise ValueError(f"stem must take 3 channels, not {self.stem.channels}")
+        self.size: tuple[int, int] | None = (size, size) if isinstance(size, int) else size
+        if self.size is not None and min(self.size) < self.stem.stride:
+            raise ValueError(f"size must be at least the stem's stride of {self.stem.stride} px, not {size}")
+        self.fit, self.resample = fit, Pillow.Resampling[resample.upper()]
+        self.crop_fraction, self.pixel_limit = crop_fraction, pixel_limit
+        self.mean, self.std = tuple(mean), tuple(std)  # no buffers: casting a model must not round them
+
+    def read(self, source: Any) -> Sample:
+        """Decode and fit one picture (see :func:`unimodal.picture.open_picture` for what can be read).
+
+        Shapes:
+            sample.data: (3, Y, X) uint8.
+
+        Raises:
+            InputError: the source cannot be opened, is no picture, is damaged, has no pixels or too many.
+        """
+        with open_picture(source, pixel_limit=self.pixel_limit) as picture:
+            width, height = picture.size
+            (rows, columns), box = self._placed(width, height)
+            image = picture.pixels((columns, rows), box, self.resample)
+            record = ImageRecord(
+                width=width,
+                height=height,
+                size=(rows, columns),
+                scale=((box[2] - box[0]) / columns, (box[3] - box[1]) / rows),
+                offset=(box[0], box[1]),
+                stride=self.stem.stride,
+                mode=picture.mode,
+                format=picture.format,
+                orientation=picture.orientation,
+            )
+        return Sample("image", _planes(image), picture.name, record, record.grid[0] * record.grid[1], source)
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """One tensor (B, 3, Y, X) when all samples have one size, else a tuple of (3, Y, X).
+
+        Raises:
+            ValueError: there are no samples.
+        """
+        if not samples:
+            raise ValueError("samples is empty: a batch has at least one")
+        pixels = tuple(sample.data for sample in samples)
+        uniform = len({tuple(p.shape) for p in pixels}) == 1
+        return Batch("image", torch.stack(pixels) if uniform else pixels, tuple(s.record for s in samples))
+
+    def forward(self, batch: Batch) -> Tokens:
+        if isinstance(batch.data, Tensor):
+            cells = self._cells(batch.data)
+            x = cells.flatten(2).mT.contiguous()
+            return Tokens(x, Side(grid=(cells.shape[2], cells.shape[3]), modality="image"))
+        return self._packed(batch.data)
+
+    def detokenize(self, tokens: Tokens) -> Batch:
+        """uint8 pixels whose tokens these are: the inverse of the patch projection and of the normalisation.
+
+        Prefix tokens are dropped. Values outside 0..255 are clipped. Pixels behind the last whole patch are lost.
+
+        Raises:
+            ValueError: the stem is no PatchStem, or its projection has more inputs than it has independent outputs,
+                so that different pictures have the same tokens; or the tokens have no lattice.
+        """
+        if not isinstance(self.stem, PatchStem):
+            raise ValueError(f"only a PatchStem can be inverted, and the stem is a {type(self.stem).__name__}")
+        weight, bias = self.stem.project.weight, self.stem.project.bias
+        w_DK = weight.detach().double().flatten(1)
+        needed, rank = w_DK.shape[1], int(torch.linalg.matrix_rank(w_DK))
+        if rank < needed:
+            raise ValueError(
+                f"the projection of patches is not invertible: {needed} pixel values became {w_DK.shape[0]} numbers "
+                f"of rank {rank}; it needs a width of at least {needed}"
+            )
+        inverse_KD = torch.linalg.pinv(w_DK)
+        tokens = tokens.lattice()
+        pictures, patch = [], self.stem.stride
+        for x_ND, (rows, columns) in zip(tokens.split(), tokens.side.lattices(tokens.sequences), strict=True):
+            x_ND = x_ND.detach().double() - (0 if bias is None else bias.detach().double())
+            pixels = F.fold((inverse_KD @ x_ND.mT)[None], (rows * patch, columns * patch), patch, stride=patch)[0]
+            pixels = 255 * (
+                pixels * pixels.new_tensor(self.std).view(3, 1, 1) + pixels.new_tensor(self.mean).view(3, 1, 1)
+            )
+            pictures.append(pixels.round_().clamp_(0, 255).to(torch.uint8))
+        uniform = len({picture.shape for picture in pictures}) == 1
+        return Batch("image", torch.stack(pictures) if uniform else tuple(pictures))
+
+    def restore(self, values: Tensor, record: ImageRecord, *, fill: float | None = None) -> Tensor:
+        """See :meth:`unimodal.geometry.ImageRecord.restore`."""
+        return record.restore(values, fill=fill)
+
+    def to_original(self, points: Tensor, record: ImageRecord) -> Tensor:
+        """See :meth:`unimodal.geometry.ImageRecord.to_original`."""
+        return record.to_original(points)
+
+    def to_model(self, points: Tensor, record: ImageRecord) -> Tensor:
+        """See :meth:`unimodal.geometry.ImageRecord.to_model`."""
+        return record.to_model(points)
+
+    def _placed(self, width: int, height: int) -> tuple[tuple[int, int], Box]:
+        """(rows, columns) of the model's picture, and the central part of the original that it shows."""
+        stride, whole = self.stem.stride, (0.0, 0.0, float(width), float(height))
+        if self.size is None:
+            return (_multiple(height, stride), _multiple(width, stride)), whole
+        rows, columns = self.size
+        if self.fit == "resize":
+            return self.size, whole
+        if self.fit == "inside":
+            shrink = min(rows / height, columns / width, 1.0)
+            return (_multiple(height * shrink, stride, rows), _multiple(width * shrink, stride, columns)), whole
+        enlarge = max(rows / height, columns / width) / self.crop_fraction
+        part_w, part_h = min(columns / enlarge, width), min(rows / enlarge, height)
+        left, upper = (width - part_w) / 2, (height - part_h) / 2
+        return self.size, (left, upper, left + part_w, upper + part_h)
+
+    def _cells(self, pixels: Tensor) -> Tensor:
+        if not pixels.is_floating_point():
+            scale = torch.tensor([1 / (255 * std) for std in self.std], device=pixels.device)
+            shift = torch.tensor([-mean / std for mean, std in zip(self.mean, self.std, strict=True)]).to(scale)
+            pixels = torch.mul(pixels, scale.view(3, 1, 1)).add_(shift.view(3, 1, 1))
+        return self.stem(pixels.to(next(self.stem.parameters()).dtype))
+
+    def _packed(self, pictures: Sequence[Tensor]) -> Tokens:
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, picture in enumerate(pictures):
+            by_size.setdefault(tuple(picture.shape), []).append(index)
+        rows, grids = [torch.empty(0)] * len(pictures), [(0, 0)] * len(pictures)
+        for indices in by_size.values():
+            cells = self._cells(torch.stack([pictures[i] for i in indices]))
+            for i, x_ND in zip(indices, cells.flatten(2).mT, strict=True):
+                rows[i], grids[i] = x_ND, (cells.shape[2], cells.shape[3])
+        x = torch.cat(rows)[None]
+        ends = torch.tensor([0, *accumulate(len(row) for row in rows)], dtype=torch.int32, device=x.device)
+        return Tokens(x, Side(grids=tuple(grids), cu_seqlens=ends, modality="image"))
+
+
+def _multiple(length: float, stride: int, most: int | None = None) -> int:
+    cells = max(1, round(length / stride))
+    return stride * (cells if most is None else min(cells, most // stride))
+
+
+def _planes(image: Pillow.Image) -> Tensor:
+    rows_YXC = np.asarray(image)
+    if rows_YXC.ndim == 2:
+        return torch.from_numpy(rows_YXC.copy()).expand(3, -1, -1).contiguous()
+    return torch.from_numpy(np.ascontiguousarray(rows_YXC.transpose(2, 0, 1)))

@@ -1,0 +1,251 @@
+"""Open picture: any file, bytes, array or PIL image as a picture that is checked first and decoded at the size asked.
+
+Colours are converted by :mod:`unimodal.colour`.
+"""
+
+import io
+import math
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from unimodal.colour import array_to_picture, to_eight_bit
+from unimodal.errors import InputError
+
+__all__ = ["Picture", "open_picture"]
+
+Box = tuple[float, float, float, float]
+
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_RUNS_PROGRAMS = ("EPS",)  # Pillow hands these to an outside interpreter
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture whose header was read and checked; :meth:`pixels` decodes it.
+
+    Args:
+        name: How to call it in messages.
+        image: The image as stored.
+        mode: Pixel layout as stored.
+        format: The file's format, None for pictures that were not files.
+        orientation: EXIF orientation tag.
+        pending: The orientation that is still to be obeyed behind decoding.
+        draftable: Whether a JPEG decoder may be asked for a smaller picture.
+    """
+
+    name: str
+    image: Image.Image
+    mode: str
+    format: str | None
+    orientation: int
+    pending: int
+    draftable: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) px as displayed."""
+        width, height = self.image.size
+        return (height, width) if self.pending >= 5 else (width, height)
+
+    def pixels(self, size: tuple[int, int], box: Box, resample: Image.Resampling) -> Image.Image:
+        """Decode, and resize the part ``box`` to ``size``; mode L or RGB, as displayed. Call it once.
+
+        Args:
+            size: (width, height) px.
+            box: (left, upper, right, lower) px as displayed. Must lie central, so that flips leave it in place.
+            resample: The filter; it is widened when the picture shrinks.
+
+        Raises:
+            InputError: the data are damaged or truncated, or their colours cannot be converted.
+        """
+        if self.pending >= 5:
+            size, box = (size[1], size[0]), (box[1], box[0], box[3], box[2])
+        stored_w, stored_h = self.image.size
+        try:
+            with _pillow_quiet():
+                scale_x = scale_y = 1.0
+                if self.draftable:
+                    wanted = (stored_w * size[0] / (box[2] - box[0]), stored_h * size[1] / (box[3] - box[1]))
+                    drafted = self.image.draft(None, (math.ceil(wanted[0]), math.ceil(wanted[1])))
+                    if drafted is not None:
+                        scale_x, scale_y = drafted[1][2] / stored_w, drafted[1][3] / stored_h
+                self.image.load()
+                image = to_eight_bit(self.image)
+                box = (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
+                if image.size != size or box != (0, 0, *size):
+                    image = image.resize(size, resample, box=box)
+                return image if self.pending == 1 else image.transpose(_TURN[self.pending])
+        except InputError as error:
+            raise InputError(self.name, error.cause, error.remedy) from None
+        except Exception as error:  # decoders raise nearly anything on bad data
+            kind = f"{self.format} data" if self.format else "image"
+            raise InputError(self.name, f"damaged or truncated {kind} ({_words(error)})") from error
+
+
+@contextmanager
+def open_picture(source: Any, *, pixel_limit: int) -> Iterator[Picture]:
+    """Open a picture and read its header; nothing is decoded yet. Safe to call from several threads.
+
+    Args:
+        source: A path, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4) of uint8, uint16, bool or float in 0..1,
+            encoded bytes or a binary file object. Of an animation the first frame counts.
+        pixel_limit: The most pixels that a picture may have, by its header.
+
+    Raises:
+        InputError: the source cannot be opened, is no picture, is damaged, has no pixels or too many.
+    """
+    name = _name(source)
+    with ExitStack() as files, _pillow_quiet():
+        if isinstance(source, Image.Image):
+            image, mode, form = source, source.mode, getattr(source, "format", None)
+        elif isinstance(source, np.ndarray):
+            image, mode, form = array_to_picture(source, name, pixel_limit), f"{source.dtype} array", None
+        else:
+            image = _parse(_opened(source, name, files), name)
+            mode, form = image.mode, image.format
+        width, height = image.size
+        if width < 1 or height < 1:
+            raise InputError(name, f"has no pixels ({width} x {height})")
+        if width * height > pixel_limit:
+            cause = f"has {width} x {height} = {width * height} pixels, over the limit of {pixel_limit}"
+            raise InputError(name, cause, "raise pixel_limit if you trust it")
+        orientation = _orientation(image)
+        pending = 1 if form == "TIFF" else orientation  # Pillow turns TIFF itself when it decodes
+        draftable = form in ("JPEG", "MPO") and image is not source
+        yield Picture(name, image, mode, form, orientation, pending, draftable)
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source) if isinstance(os.fspath(source), str) else os.fsdecode(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"{len(source)} bytes"
+    if isinstance(source, np.ndarray):
+        return f"array {source.shape}"
+    if isinstance(source, Image.Image):
+        return str(getattr(source, "filename", "")) or f"{source.mode} image"
+    return str(getattr(source, "name", type(source).__name__))
+
+
+def _opened(source: Any, name: str, files: ExitStack) -> IO[bytes]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if isinstance(source, str | os.PathLike):
+        try:
+            kind = os.stat(source).st_mode
+            if stat.S_ISDIR(kind):
+                raise InputError(name, "is a directory", "give a file in it")
+            if not stat.S_ISREG(kind):
+                raise InputError(name, "is not a regular file")
+            return files.enter_context(Path(os.fsdecode(source)).open("rb"))
+        except FileNotFoundError:
+            raise InputError(name, "does not exist") from None
+        except PermissionError:
+            raise InputError(name, "may not be read (permission denied)") from None
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(name, f"cannot be opened ({_words(error)})") from error
+    if not hasattr(source, "read"):
+        what = "a path, a PIL image, an array, bytes or a binary file object"
+        raise InputError(name, f"cannot be read as a picture (it is a {type(source).__name__})", f"give {what}")
+    try:
+        if hasattr(source, "seek") and isinstance(source.read(0), bytes) and source.seekable():
+            return source
+        data = source.read()
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(name, f"cannot be read ({_words(error)})") from error
+    if not isinstance(data, bytes):
+        raise InputError(name, "is a file opened as text", "open it with mode 'rb'")
+    return io.BytesIO(data)
+
+
+def _parse(file: IO[bytes], name: str) -> Image.Image:
+    """Image.open without its process-wide pixel limit: the first plugin that takes the file reads its header."""
+    file.seek(0)
+    prefix = file.read(16)
+    if not prefix:
+        raise InputError(name, "is empty (0 bytes)")
+    claimed, tried = None, set()
+    for load_plugins in (Image.preinit, Image.init):
+        load_plugins()
+        for form in [form for form in Image.ID if form not in tried]:
+            tried.add(form)
+            factory, accept = Image.OPEN[form]
+            if not _accepts(accept, prefix):
+                continue
+            if form in _RUNS_PROGRAMS:
+                raise InputError(name, f"{form} files are programs, not pictures", "convert it to PNG")
+            try:
+                file.seek(0)
+                return factory(file, "")
+            except Exception as error:  # a plugin says so in many ways that the file is not its own
+                if accept is not None:
+                    claimed = claimed or f"damaged or truncated {form} file ({_words(error)})"
+    begin = f"it begins with {prefix[:8]!r}"
+    raise InputError(name, claimed or f"is not an image file ({begin})", "" if claimed else "JPEG, PNG ... are read")
+
+
+def _accepts(accept: Callable[[bytes], bool | str] | None, prefix: bytes) -> bool:
+    try:
+        taken = accept is None or accept(prefix)
+        return bool(taken) and not isinstance(taken, str)  # a string says which library is missing
+    except Exception:
+        return False
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        tag = image.getexif().get(0x0112, 1)
+    except Exception:  # damaged metadata do not make a picture unreadable
+        return 1
+    return tag if tag in _TURN else 1
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+_quiet_lock = threading.Lock()
+_quiet_now: list[Any] = []
+
+
+@contextmanager
+def _pillow_quiet() -> Iterator[None]:
+    """Ignore Pillow's own warnings (odd metadata, its pixel limit) while any thread is in here.
+
+    ``warnings.catch_warnings`` is undone in the wrong order when threads overlap; so the first one in saves the
+    filters and the last one out puts them back.
+    """
+    with _quiet_lock:
+        if not _quiet_now:
+            saved = warnings.catch_warnings()
+            saved.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            _quiet_now.append(saved)
+        _quiet_now.append(None)
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_now.pop()
+            if len(_quiet_now) == 1:
+                _quiet_now.pop().__exit__(None, None, None)
