@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from string import Template
 
-from unimodal.catalog import catalog
+from unimodal.catalog import Catalog
 
 __all__ = ["FOLDERS", "main", "scaffold"]
 
@@ -55,8 +55,9 @@ def scaffold(kind: str, name: str, root: Path) -> tuple[Path, Path]:
         raise ValueError(f"root must be a checkout of unimodal with the folder {FOLDERS[kind]}, not {root}")
     source, test = folder / f"{name}.py", root / "tests" / family / f"test_{name}.py"
     taken = [str(path.relative_to(root)) for path in (source, test) if path.exists()]
-    if not taken and name in catalog(family):
-        taken = [f"{catalog(family).source(name)} ({family}.{name})"]
+    known = Catalog(family)  # read afresh: the cached one would not see the new file afterwards
+    if not taken and name in known:
+        taken = [f"{known.source(name)} ({family}.{name})"]
     if taken:
         raise FileExistsError(f"the {kind} {name!r} exists already: {', '.join(taken)}")
     words = {"stem": name, "name": _class_name(kind, name)}
