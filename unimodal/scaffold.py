@@ -21,6 +21,7 @@ FOLDERS = {
     "position": "unimodal/positions",
     "stem": "unimodal/stems",
     "readout": "unimodal/readouts",
+    "tokenizer": "tokenizers",
 }
 _FAMILY_WORD = {"attention": "Attention", "norm": "Norm", "stem": "Stem"}
 _SAYS_NOTHING = {"base", "common", "helpers", "misc", "new", "utils", "v2"}
