@@ -134,6 +134,11 @@ def _flatten_side(side: Side) -> tuple[list[Any], Any]:
     return list(moving.values()), (tuple(moving), fixed)
 
 
+def _flatten_side_with_keys(side: Side) -> tuple[list[tuple[Any, Any]], Any]:
+    values, context = _flatten_side(side)
+    return [(pytree.GetAttrKey(name), value) for name, value in zip(context[0], values, strict=True)], context
+
+
 def _unflatten_side(values: Any, context: Any) -> Side:
     names, fixed = context
     # Leaves may be placeholders (None, specs) while a tree is only described: skip the checks of the constructor.
@@ -151,7 +156,21 @@ def _unflatten_tokens(values: Any, context: Any) -> Tokens:
     return tokens
 
 
-pytree.register_pytree_node(Side, _flatten_side, _unflatten_side, serialized_type_name="unimodal.Side")
+def _flatten_tokens_with_keys(tokens: Tokens) -> tuple[list[tuple[Any, Any]], Any]:
+    return [(pytree.GetAttrKey("x"), tokens.x), (pytree.GetAttrKey("side"), tokens.side)], None
+
+
 pytree.register_pytree_node(
-    Tokens, lambda t: ([t.x, t.side], None), _unflatten_tokens, serialized_type_name="unimodal.Tokens"
+    Side,
+    _flatten_side,
+    _unflatten_side,
+    serialized_type_name="unimodal.Side",
+    flatten_with_keys_fn=_flatten_side_with_keys,
+)
+pytree.register_pytree_node(
+    Tokens,
+    lambda t: ([t.x, t.side], None),
+    _unflatten_tokens,
+    serialized_type_name="unimodal.Tokens",
+    flatten_with_keys_fn=_flatten_tokens_with_keys,
 )

@@ -29,6 +29,9 @@ class AttentionReadout(nn.Module):
 
     Shapes:
         tokens: S sequences of width D;  returns (S, D).
+
+    Raises:
+        ValueError: a mask, bias or memory is set: none of them is made for the learned query.
     """
 
     def __init__(self, dim: int, *, heads: int, ffn: Part = Part(Plain), norm: Part = Part(LayerNorm)) -> None:
@@ -40,8 +43,9 @@ class AttentionReadout(nn.Module):
         self.ffn = ffn(dim)
 
     def forward(self, tokens: Tokens) -> Tensor:
-        memory = tokens.padded()
-        memory = Tokens(memory.x, Side(lengths=memory.side.honour("lengths", "causal").lengths))
+        tokens.side.honour("causal", "lengths", "cu_seqlens")
+        padded = tokens.padded()
+        memory = Tokens(padded.x, Side(lengths=padded.side.lengths))
         query_S1D = self.query.to(memory.x.dtype).expand(memory.x.shape[0], 1, -1)
         h = self.mixer(query_S1D, Side(memory=memory))
         return (h + self.ffn(self.norm(h)))[:, 0]

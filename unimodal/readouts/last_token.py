@@ -23,6 +23,9 @@ class LastToken(nn.Module):
 
     Shapes:
         tokens: S sequences of width D;  returns (S, E).
+
+    Raises:
+        ValueError: a mask or bias is set: the last token might be a hidden one.
     """
 
     def __init__(self, dim: int, *, width: int | None = None, bias: bool = False) -> None:
@@ -30,7 +33,7 @@ class LastToken(nn.Module):
         self.project = nn.Linear(dim, width, bias=bias) if width is not None else None
 
     def forward(self, tokens: Tokens) -> Tensor:
-        x, side = tokens.x, tokens.side
+        x, side = tokens.x, tokens.side.honour("causal", "lengths", "cu_seqlens", "memory")
         if side.cu_seqlens is not None:
             last_SD = x[0, side.cu_seqlens[1:].long() - 1]
         elif side.lengths is not None:

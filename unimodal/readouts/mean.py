@@ -21,19 +21,22 @@ class Mean(nn.Module):
         dim: Width D (no parameter depends on it).
 
     Shapes:
-        tokens: S sequences of width D;  returns (S, D). The sum is taken in float32.
+        tokens: S sequences of width D;  returns (S, D). The sum is taken in float32 (float64 for float64).
+
+    Raises:
+        ValueError: a mask or bias is set: it would have to say which tokens count.
     """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
 
     def forward(self, tokens: Tokens) -> Tensor:
-        x, side = tokens.x, tokens.side
-        prefix = side.prefix
+        x, side = tokens.x, tokens.side.honour("causal", "lengths", "cu_seqlens", "memory")
+        prefix, dtype = side.prefix, torch.promote_types(x.dtype, torch.float32)
         if side.cu_seqlens is not None:
-            return torch.stack([row[prefix:].float().mean(0) for row in tokens.split()]).to(x.dtype)
+            return torch.stack([row[prefix:].mean(0, dtype=dtype) for row in tokens.split()]).to(x.dtype)
         if side.lengths is None:
-            return x[:, prefix:].float().mean(1).to(x.dtype)
+            return x[:, prefix:].mean(1, dtype=dtype).to(x.dtype)
         real_BN1 = keys_within(side.lengths - prefix, x.shape[1] - prefix)[:, 0, 0, :, None]
-        total_BD = x[:, prefix:].float().masked_fill(~real_BN1, 0.0).sum(1)
+        total_BD = x[:, prefix:].masked_fill(~real_BN1, 0.0).sum(1, dtype=dtype)
         return (total_BD / (side.lengths - prefix)[:, None]).to(x.dtype)

@@ -1,0 +1,17 @@
+"""Conformance checks for anybody's parts and tasks: the suite runs them over its own catalogs, plugins over theirs."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOME = {"check_part": "unimodal.part_checks"}
+
+__all__ = ["check_part"]
+
+if TYPE_CHECKING:
+    from unimodal.part_checks import check_part
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'unimodal.testing' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
