@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -32,10 +31,11 @@ FITS = ("crop", "resize", "inside", "native")
 class Image(nn.Module):
     """picture -> fit to a size -> (pixels / 255 - mean) / std -> stem -> one token a cell, row by row.
 
-    Fits: ``resize`` to exactly ``size``, whatever the aspect. ``crop``: scale until ``size`` is the fraction
-    ``crop_fraction`` of the picture's shorter side and cut that out of the middle (the cut is made at exact, not at
-    rounded coordinates, unlike torchvision). ``inside``: shrink, never enlarge, until the picture lies within
-    ``size``, and ``native``: keep its size; both round each side to a multiple of the stem's stride, at least one.
+    Fits: ``resize`` to exactly ``size``, whatever the aspect. ``crop``: cut the middle out, of the shape of ``size``
+    and of ``crop_fraction`` times the shorter side, and resize it to ``size`` (the cut is made first, at whole pixels
+    of the decoded picture; torchvision resizes first). ``inside``: shrink, never enlarge, until the picture lies
+    within ``size``, and ``native``: keep its size; both round each side to a multiple of the stem's stride, at
+    least one. What was done is exact in the record in any case.
 
     Everything with state is in ``stem``. A stem with batch statistics takes those of each size by itself.
 
@@ -108,7 +108,7 @@ class Image(nn.Module):
         with open_picture(source, pixel_limit=self.pixel_limit) as picture:
             width, height = picture.size
             (rows, columns), box = self._placed(width, height)
-            image = picture.pixels((columns, rows), box, self.resample)
+            pixels, box = picture.pixels((rows, columns), box, self.resample)
             record = ImageRecord(
                 width=width,
                 height=height,
@@ -120,7 +120,7 @@ class Image(nn.Module):
                 format=picture.format,
                 orientation=picture.orientation,
             )
-        return Sample("image", _planes(image), picture.name, record, record.grid[0] * record.grid[1], source)
+        return Sample("image", pixels, picture.name, record, record.grid[0] * record.grid[1], source)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """One tensor (B, 3, Y, X) when all samples have one size, else a tuple of (3, Y, X).
@@ -225,10 +225,3 @@ class Image(nn.Module):
 def _multiple(length: float, stride: int, most: int | None = None) -> int:
     cells = max(1, round(length / stride))
     return stride * (cells if most is None else min(cells, most // stride))
-
-
-def _planes(image: Pillow.Image) -> Tensor:
-    rows_YXC = np.asarray(image)
-    if rows_YXC.ndim == 2:
-        return torch.from_numpy(rows_YXC.copy()).expand(3, -1, -1).contiguous()
-    return torch.from_numpy(np.ascontiguousarray(rows_YXC.transpose(2, 0, 1)))

@@ -17,22 +17,26 @@ from typing import IO, Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from unimodal.colour import array_to_picture, to_eight_bit
 from unimodal.errors import InputError
+from unimodal.resampling import resize_picture
 
 __all__ = ["Picture", "open_picture"]
 
 Box = tuple[float, float, float, float]
 
+# How each EXIF orientation is displayed: swap the axes of what is stored, then flip upside down, then left to right.
 _TURN = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
 }
 _RUNS_PROGRAMS = ("EPS",)  # Pillow hands these to an outside interpreter
 
@@ -44,6 +48,7 @@ class Picture:
     Args:
         name: How to call it in messages.
         image: The image as stored.
+        size: (width, height) px as displayed.
         mode: Pixel layout as stored.
         format: The file's format, None for pictures that were not files.
         orientation: EXIF orientation tag.
@@ -53,51 +58,73 @@ class Picture:
 
     name: str
     image: Image.Image
+    size: tuple[int, int]
     mode: str
     format: str | None
     orientation: int
     pending: int
     draftable: bool
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) px as displayed."""
-        width, height = self.image.size
-        return (height, width) if self.pending >= 5 else (width, height)
+    def pixels(self, size: tuple[int, int], box: Box, resample: Image.Resampling) -> tuple[Tensor, Box]:
+        """Decode and resize the part ``box`` to ``size``. Call it once.
 
-    def pixels(self, size: tuple[int, int], box: Box, resample: Image.Resampling) -> Image.Image:
-        """Decode, and resize the part ``box`` to ``size``; mode L or RGB, as displayed. Call it once.
+        A JPEG of at least twice the wanted resolution is decoded at a half, a quarter or an eighth. The part is then
+        cut at whole pixels of the decoded picture; where that was is returned with it.
 
         Args:
-            size: (width, height) px.
-            box: (left, upper, right, lower) px as displayed. Must lie central, so that flips leave it in place.
+            size: (rows, columns) px.
+            box: (left, upper, right, lower) px as displayed.
             resample: The filter; it is widened when the picture shrinks.
+
+        Shapes:
+            returns (3, rows, columns) uint8, RGB as displayed.
 
         Raises:
             InputError: the data are damaged or truncated, or their colours cannot be converted.
         """
-        if self.pending >= 5:
-            size, box = (size[1], size[0]), (box[1], box[0], box[3], box[2])
+        swap, upside, across = _TURN[self.pending]
         stored_w, stored_h = self.image.size
         try:
             with _pillow_quiet():
-                scale_x = scale_y = 1.0
+                left, upper, right, lower = self._stored(box)
+                rows, columns = (size[1], size[0]) if swap else size
+                per_x = per_y = 1.0
                 if self.draftable:
-                    wanted = (stored_w * size[0] / (box[2] - box[0]), stored_h * size[1] / (box[3] - box[1]))
-                    drafted = self.image.draft(None, (math.ceil(wanted[0]), math.ceil(wanted[1])))
+                    wanted = (
+                        math.ceil(stored_w * columns / (right - left)),
+                        math.ceil(stored_h * rows / (lower - upper)),
+                    )
+                    drafted = self.image.draft(None, wanted)
                     if drafted is not None:
-                        scale_x, scale_y = drafted[1][2] / stored_w, drafted[1][3] / stored_h
+                        per_x, per_y = drafted[1][2] / stored_w, drafted[1][3] / stored_h
                 self.image.load()
                 image = to_eight_bit(self.image)
-                box = (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
-                if image.size != size or box != (0, 0, *size):
-                    image = image.resize(size, resample, box=box)
-                return image if self.pending == 1 else image.transpose(_TURN[self.pending])
+                left, right = _whole(left * per_x, right * per_x, image.width)
+                upper, lower = _whole(upper * per_y, lower * per_y, image.height)
+                pixels = resize_picture(image, (rows, columns), (left, upper, right, lower), resample)
         except InputError as error:
             raise InputError(self.name, error.cause, error.remedy) from None
         except Exception as error:  # decoders raise nearly anything on bad data
             kind = f"{self.format} data" if self.format else "image"
             raise InputError(self.name, f"damaged or truncated {kind} ({_words(error)})") from error
+        pixels = pixels.mT if swap else pixels
+        axes = [axis for axis, flip in ((1, upside), (2, across)) if flip]
+        pixels = pixels.flip(axes) if axes else pixels.contiguous()
+        return pixels, self._displayed((left / per_x, upper / per_y, right / per_x, lower / per_y))
+
+    def _stored(self, box: Box) -> Box:
+        swap, upside, across = _TURN[self.pending]
+        (width, height), (left, upper, right, lower) = self.size, box
+        left, right = (width - right, width - left) if across else (left, right)
+        upper, lower = (height - lower, height - upper) if upside else (upper, lower)
+        return (upper, left, lower, right) if swap else (left, upper, right, lower)
+
+    def _displayed(self, box: Box) -> Box:
+        swap, upside, across = _TURN[self.pending]
+        left, upper, right, lower = (box[1], box[0], box[3], box[2]) if swap else box
+        left, right = (self.size[0] - right, self.size[0] - left) if across else (left, right)
+        upper, lower = (self.size[1] - lower, self.size[1] - upper) if upside else (upper, lower)
+        return left, upper, right, lower
 
 
 @contextmanager
@@ -130,7 +157,8 @@ def open_picture(source: Any, *, pixel_limit: int) -> Iterator[Picture]:
         orientation = _orientation(image)
         pending = 1 if form == "TIFF" else orientation  # Pillow turns TIFF itself when it decodes
         draftable = form in ("JPEG", "MPO") and image is not source
-        yield Picture(name, image, mode, form, orientation, pending, draftable)
+        size = (height, width) if _TURN[pending][0] else (width, height)
+        yield Picture(name, image, size, mode, form, orientation, pending, draftable)
 
 
 def _name(source: Any) -> str:
@@ -218,6 +246,13 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # damaged metadata do not make a picture unreadable
         return 1
     return tag if tag in _TURN else 1
+
+
+def _whole(low: float, high: float, length: int) -> tuple[int, int]:
+    """The interval's nearest one of whole pixels within 0..length: its length, at least 1, is rounded first."""
+    cells = min(max(1, math.floor(high - low + 0.5)), length)
+    begin = min(max(0, math.floor(low + 0.5)), length - cells)
+    return begin, begin + cells
 
 
 def _words(error: BaseException) -> str:
