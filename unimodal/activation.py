@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -10,7 +11,7 @@ __all__ = ["activation"]
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The function called ``name``: gelu, gelu_tanh, gelu_quick (CLIP's x sigmoid(1.702 x)), relu or silu.
+    """The function called ``name``: gelu, gelu_tanh, gelu_quick (CLIP's x sigmoid(1.702 x)), relu, silu or tanh.
 
     Raises:
         ValueError: an unknown name.
@@ -30,4 +31,5 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_quick": _gelu_quick,
     "relu": F.relu,
     "silu": F.silu,
+    "tanh": torch.tanh,
 }
