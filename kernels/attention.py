@@ -45,7 +45,8 @@ def attention(
         q: (B, H, N, K);  k: (B, G, M, K);  v: (B, G, M, V), H a multiple of G;  returns (B, H, N, V) in v's dtype.
 
     Raises:
-        ValueError: heads do not divide, or a packed batch comes with a mask, a bias or more than one row.
+        ValueError: heads do not divide; the mask is not boolean; mask or bias do not broadcast; or a packed batch
+            comes with a mask, a bias, more than one row or another number of keys than of queries.
         RuntimeError: ``implementation="require"`` and the fused path refuses.
 
     Cost: O(B H N M K) time; the fused path needs O(B H N V) memory; packed costs the sum of squared lengths.
@@ -54,6 +55,12 @@ def attention(
         raise ValueError(
             f"{q.shape[1]} query heads are not a multiple of {k.shape[1]} key and {v.shape[1]} value heads"
         )
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(f"mask must be boolean (True = may attend), not {mask.dtype}")
+    shape = (*q.shape[:3], k.shape[2])
+    for name, term in (("mask", mask), ("bias", bias)):
+        if term is not None and not _broadcasts(term.shape, shape):
+            raise ValueError(f"{name} {tuple(term.shape)} does not broadcast to (B, H, N, M) = {shape}")
     if cu_seqlens is not None:
         if q.shape[0] != 1 or q.shape[2] != k.shape[2]:
             raise ValueError("a packed batch has one row and as many keys as queries")
@@ -101,7 +108,7 @@ def reference(
     if allowed is None:
         return (logit_BHNM.softmax(-1) @ v_BHMV).to(v.dtype)
     weight_BHNM = logit_BHNM.masked_fill(~allowed, float("-inf")).softmax(-1)
-    return (weight_BHNM.masked_fill(~allowed, 0.0).nan_to_num(0.0) @ v_BHMV).to(v.dtype)
+    return (weight_BHNM.masked_fill(~allowed, 0.0) @ v_BHMV).to(v.dtype)  # a row without keys is NaN until here
 
 
 def _sdpa(
@@ -120,7 +127,7 @@ def _sdpa(
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped)
     allowed = _allowed(q.shape[-2], k.shape[-2], mask, causal, q.device)
     dead = None
-    term = None if bias is None else bias.to(q.dtype)
+    term = None if bias is None else _four_axes(bias).to(q.dtype)
     if allowed is not None:
         # A row of -inf has no softmax: let such a row attend anywhere and overwrite what it gives.
         dead = ~allowed.any(-1, keepdim=True)
@@ -131,9 +138,15 @@ def _sdpa(
 
 
 def _allowed(queries: int, keys: int, mask: Tensor | None, causal: bool, device: torch.device) -> Tensor | None:
-    if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask must be boolean (True = may attend), not {mask.dtype}")
     if not causal:
-        return mask if mask is None or mask.ndim == 4 else mask.expand(*(1,) * (4 - mask.ndim), *mask.shape)
-    order = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
-    return order[None, None] if mask is None else order & mask
+        return None if mask is None else _four_axes(mask)
+    order = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)[None, None]
+    return order if mask is None else order & mask
+
+
+def _four_axes(term: Tensor) -> Tensor:
+    return term[(None,) * (4 - term.ndim)]
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
