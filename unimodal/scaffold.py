@@ -22,6 +22,7 @@ FOLDERS = {
     "stem": "unimodal/stems",
     "readout": "unimodal/readouts",
     "tokenizer": "tokenizers",
+    "task": "tasks",
 }
 _FAMILY_WORD = {"attention": "Attention", "norm": "Norm", "stem": "Stem"}
 _SAYS_NOTHING = {"base", "common", "helpers", "misc", "new", "utils", "v2"}
@@ -61,7 +62,7 @@ def scaffold(kind: str, name: str, root: Path) -> tuple[Path, Path]:
         taken = [f"{known.source(name)} ({family}.{name})"]
     if taken:
         raise FileExistsError(f"the {kind} {name!r} exists already: {', '.join(taken)}")
-    words = {"stem": name, "name": _class_name(kind, name)}
+    words = {"stem": name, "name": _class_name(kind, name), "title": name.replace("_", " ").capitalize()}
     test.parent.mkdir(parents=True, exist_ok=True)
     for path, template in ((source, f"{kind}.txt"), (test, f"{kind}_test.txt")):
         path.write_text(_filled(template, words), encoding="utf-8")
