@@ -1,0 +1,141 @@
+"""Classification: one class for each picture, from a linear head on the frozen shared encoder.
+
+Source: linear evaluation of a frozen encoder: Dosovitskiy et al. 2020, arXiv:2010.11929, sec. 4.
+Axes: B pictures, D encoder width, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from unimodal.data.labelled import labelled_pictures
+from unimodal.errors import InputError
+from unimodal.metrics import Accuracy, Metric
+from unimodal.model import Model
+from unimodal.sample import Batch, Sample
+
+__all__ = ["Classification"]
+
+
+@dataclass(frozen=True)
+class ClassPrediction:
+    """Class probabilities of one picture, likeliest first."""
+
+    source: str
+    ranked: tuple[tuple[str, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The best class, its probability, and the five best."""
+        top = [{"label": name, "probability": p} for name, p in self.ranked[:5]]
+        return {"label": self.ranked[0][0], "probability": self.ranked[0][1], "top": top}
+
+    def save(self, folder: Path, stem: str) -> list[Path]:
+        """Nothing: the row says it all."""
+        return []
+
+    def render(self) -> dict[str, Any]:
+        """The classes' bars."""
+        return {"classes": dict(self.ranked)}
+
+
+class ClassifierModule(nn.Module):
+    """logits = W embed(picture) + b, the encoder frozen.
+
+    Args:
+        encoder: Has a readout; it stays in eval mode and gets no gradient.
+        classes: Names of the K classes.
+    """
+
+    def __init__(self, encoder: Model, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.options = {"classes": tuple(classes)}
+        self.head = nn.Linear(encoder.dim, len(classes))
+
+    def train(self, mode: bool = True) -> "ClassifierModule":
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            embedded_BD = self.encoder.embed(batch)
+        return self.head(embedded_BD)
+
+
+class Classification:
+    """What is in the picture: one of the trained classes, with its probability.
+
+    Data sets: a folder with one sub-folder a class, or a CSV or Parquet table with the columns ``image`` (path or
+    encoded bytes) and ``label`` (class name or index).
+    """
+
+    name: ClassVar[str] = "classification"
+    title: ClassVar[str] = "Image classification"
+    summary: ClassVar[str] = "What is in the picture, as class probabilities."
+    inputs: ClassVar[tuple[str, ...]] = ("image",)
+    outputs: ClassVar[tuple[str, ...]] = ("classes",)
+    encoder: ClassVar[str] = "small_image_encoder"
+    weights: ClassVar[str | None] = "classification_cifar10"
+
+    def __init__(self, module: ClassifierModule) -> None:
+        self.module = module
+        self.classes: tuple[str, ...] = module.options["classes"]
+        self.tokenizer: Any = module.encoder.tokenizer("image")
+
+    @staticmethod
+    def build(encoder: Model, *, classes: Sequence[str] = tuple("0123456789")) -> ClassifierModule:
+        """A linear head over ``classes`` on a frozen encoder."""
+        return ClassifierModule(encoder, classes)
+
+    def read(self, source: Any) -> Sample:
+        """Decode one picture."""
+        return self.tokenizer.read(source)
+
+    def predict(self, samples: Sequence[Sample]) -> list[ClassPrediction]:
+        """Probabilities of every class."""
+        with torch.inference_mode():
+            probability_BK = self._logits(samples).float().softmax(-1).cpu()
+        return [self._ranked(sample, p_K) for sample, p_K in zip(samples, probability_BK, strict=True)]
+
+    def labelled(self, path: Path) -> Sequence[tuple[Any, str]]:
+        """(picture, class name) pairs."""
+        pairs = labelled_pictures(path, self.classes)
+        for source, label in pairs:
+            if label not in self.classes:
+                raise InputError(str(source), f"the label {label!r} is not a class", f"classes: {self.classes}")
+        return pairs
+
+    def loss(self, samples: Sequence[Sample], targets: Sequence[str]) -> Tensor:
+        """Cross-entropy, each batch mirrored half of the time."""
+        wanted_B = torch.tensor([self.classes.index(target) for target in targets])
+        logits_BK = self._logits(samples, mirrored=self.module.training and bool(torch.rand(()) < 0.5))
+        return F.cross_entropy(logits_BK, wanted_B.to(logits_BK.device))
+
+    def metrics(self) -> dict[str, Metric]:
+        """Top-1 and, with more than five classes, top-5 accuracy."""
+        tops = (1, 5) if len(self.classes) > 5 else (1,)
+        return {f"top{k}": Accuracy(lambda p: [name for name, _ in p.ranked], top=k) for k in tops}
+
+    @staticmethod
+    def examples() -> list[Path]:
+        """Sample pictures that ship with the suite."""
+        return sorted(Path(str(resources.files("unimodal") / "data" / "samples")).glob("*.jpg"))
+
+    def _logits(self, samples: Sequence[Sample], *, mirrored: bool = False) -> Tensor:
+        batch = self.tokenizer.collate(samples).to(self.module.head.weight.device)
+        if mirrored:
+            data = batch.data.flip(-1) if isinstance(batch.data, Tensor) else tuple(t.flip(-1) for t in batch.data)
+            batch = Batch(batch.modality, data, batch.records)
+        return self.module(batch)
+
+    def _ranked(self, sample: Sample, probability_K: Tensor) -> ClassPrediction:
+        order = probability_K.argsort(descending=True).tolist()
+        return ClassPrediction(sample.source, tuple((self.classes[i], probability_K[i].item()) for i in order))

@@ -1,0 +1,98 @@
+"""Labelled pictures on disk: folders of classes, tables, and pictures with masks beside them."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unimodal.errors import InputError
+
+__all__ = ["labelled_pictures", "masked_pictures"]
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+
+
+def labelled_pictures(path: Path, classes: Sequence[str]) -> list[tuple[Any, str]]:
+    """(picture, class name) pairs of a folder with one sub-folder a class, or of a table.
+
+    Args:
+        path: The folder, or a CSV or Parquet file with the columns ``image`` (a path, relative ones from the table's
+            folder, or encoded bytes) and ``label`` (a class name, or an index into ``classes``).
+        classes: Class names, for labels that are numbers.
+
+    Raises:
+        InputError: there is nothing at ``path``, or it is laid out otherwise.
+    """
+    path = Path(path)
+    if path.is_dir():
+        pairs = [
+            (file, folder.name)
+            for folder in sorted(path.iterdir())
+            if folder.is_dir()
+            for file in sorted(folder.rglob("*"))
+            if file.suffix.lower() in _SUFFIXES
+        ]
+        if not pairs:
+            raise InputError(str(path), "has no pictures in sub-folders", "one sub-folder a class is expected")
+        return pairs
+    rows = _table(path, "image", "label")
+    return [(_picture(value, path), _class_name(label, classes)) for value, label in rows]
+
+
+def masked_pictures(path: Path) -> list[tuple[Any, Any]]:
+    """(picture, mask) pairs: ``images/NAME.*`` with ``masks/NAME.png``, or a table with ``image`` and ``mask``.
+
+    Raises:
+        InputError: there is nothing at ``path``, it is laid out otherwise, or a picture has no mask.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [(_picture(image, path), _picture(mask, path)) for image, mask in _table(path, "image", "mask")]
+    images = sorted(f for f in (path / "images").glob("*") if f.suffix.lower() in _SUFFIXES)
+    if not images:
+        raise InputError(str(path), "has no pictures in images/", "images/NAME.jpg with masks/NAME.png are expected")
+    pairs = [(image, path / "masks" / f"{image.stem}.png") for image in images]
+    for image, mask in pairs:
+        if not mask.exists():
+            raise InputError(str(image), "has no mask", f"{mask} is expected")
+    return pairs
+
+
+def _table(path: Path, *columns: str) -> list[tuple[Any, ...]]:
+    if not path.exists():
+        raise InputError(str(path), "does not exist")
+    if path.suffix.lower() == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            names = pq.read_schema(path).names
+            found: Any = pq.read_table(path, columns=list(columns)) if set(columns) <= set(names) else None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(str(path), f"is no Parquet file that can be read ({error})") from error
+        rows = None if found is None else [tuple(row[c] for c in columns) for row in found.to_pylist()]
+    elif path.suffix.lower() == ".csv":
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = list(reader.fieldnames or [])
+            rows = [tuple(r[c] for c in columns) for r in reader] if set(columns) <= set(names) else None
+    else:
+        raise InputError(str(path), f"is neither a folder nor a table ({path.suffix or 'no suffix'})", "CSV or Parquet")
+    if rows is None:
+        raise InputError(str(path), f"lacks a column (found {', '.join(names)})", f"expected: {', '.join(columns)}")
+    if not rows:
+        raise InputError(str(path), "has no rows")
+    return rows
+
+
+def _picture(value: Any, table: Path) -> Any:
+    if isinstance(value, bytes):
+        return io.BytesIO(value)
+    return table.parent / str(value)
+
+
+def _class_name(label: Any, classes: Sequence[str]) -> str:
+    if isinstance(label, int) or (isinstance(label, str) and label.isdigit() and label not in classes):
+        return classes[int(label)] if int(label) < len(classes) else str(label)
+    return str(label)
