@@ -15,13 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 LINKED = ("kernels", "tokenizers", "tasks", "demos")
 PART_FAMILIES = ("attention", "mixers", "norms", "ffns", "positions", "stems", "readouts")
 
-# What a file of each room may import of unimodal, by the first word behind ``unimodal.``; "core" is the rest.
+# Recipes and converters put parts of the core and tokenizers together; the core finds them by name only.
+COMPOSERS = ("recipes", "converters")
+
+# What a file of each room may import of unimodal.
 MAY_IMPORT = {
     "kernels": {"kernels"},
     "core": {"core", "kernels"},
     "tokenizers": {"core", "tokenizers"},
-    "tasks": {"core", "tokenizers", "tasks"},
-    "demos": {"core", "kernels", "tokenizers", "tasks", "demos"},
+    "composers": {"core", "tokenizers", "composers"},
+    "tasks": {"core", "tokenizers", "composers", "tasks"},
+    "demos": {"core", "kernels", "tokenizers", "composers", "tasks", "demos"},
 }
 
 
@@ -47,9 +51,9 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def room_of(path: Path) -> str:
-    first = path.relative_to(ROOT).parts[0]
-    return first if first in LINKED else "core"
+def room_of(word: str) -> str:
+    """The room of ``unimodal.<word>``: one of the four linked ones, the composers or the core."""
+    return "composers" if word in COMPOSERS else word if word in LINKED else "core"
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -93,11 +97,11 @@ def test_installed_tokenizers_are_not_shadowed_from_the_repository_root():
 def test_rooms_import_only_what_their_place_in_the_house_allows():
     wrong = []
     for path in sources("unimodal", *LINKED):
-        room = room_of(path)
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        room = room_of(parts[1] if parts[0] == "unimodal" else parts[0])
         for line, name in imported(ast.parse(path.read_text(encoding="utf-8"))):
             first, _, rest = name.partition(".")
-            target = rest.split(".")[0] if rest.split(".")[0] in LINKED else "core"
-            if first == "unimodal" and target not in MAY_IMPORT[room]:
+            if first == "unimodal" and room_of(rest.split(".")[0]) not in MAY_IMPORT[room]:
                 wrong.append(f"{relative(path)}:{line} ({room}) imports {name}")
             elif first in (*LINKED, "tests", "benchmarks") and first != "tokenizers":
                 wrong.append(f"{relative(path)}:{line} imports {name}, not unimodal.{name}")
