@@ -23,7 +23,7 @@ from unimodal.recipes.small_image_encoder import small_image_encoder
 from unimodal.sample import Batch
 from unimodal.training import Progress, cosine, fit, shuffled
 
-EPOCHS, SMALL_EPOCHS, BATCH, SEED = 8, 4, 128, 0
+EPOCHS, SMALL_EPOCHS, BATCH, SEED = 7, 5, 128, 0
 
 
 def read(path: Path) -> tuple[Tensor, Tensor]:
