@@ -78,8 +78,8 @@ def _of_wide(values: np.ndarray, mode: str) -> np.ndarray:
         return _of_16_bit(values)
     if mode == "F" and low >= 0 and high <= 1:
         return np.rint(values * 255).astype(np.uint8)
-    span = max(float(high) - float(low), np.finfo(np.float32).tiny)
-    return np.rint((values.astype(np.float64) - float(low)) * (255 / span)).astype(np.uint8)
+    rising = values.astype(np.float64) - float(low)
+    return np.rint(rising * 255 / (float(high) - float(low) or 1.0)).astype(np.uint8)
 
 
 def _lab(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
 from unimodal.colour import array_to_picture, to_eight_bit
@@ -154,7 +155,7 @@ def open_picture(source: Any, *, pixel_limit: int) -> Iterator[Picture]:
         if width * height > pixel_limit:
             cause = f"has {width} x {height} = {width * height} pixels, over the limit of {pixel_limit}"
             raise InputError(name, cause, "raise pixel_limit if you trust it")
-        orientation = _orientation(image)
+        orientation = _orientation(image, name)
         pending = 1 if form == "TIFF" else orientation  # Pillow turns TIFF itself when it decodes
         draftable = form in ("JPEG", "MPO") and image is not source
         size = (height, width) if _TURN[pending][0] else (width, height)
@@ -240,7 +241,12 @@ def _accepts(accept: Callable[[bytes], bool | str] | None, prefix: bytes) -> boo
         return False
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, name: str) -> int:
+    if isinstance(image, PngImageFile):
+        try:
+            image.load()  # metadata may come behind the pixels; a second load after a failed one would not fail
+        except Exception as error:
+            raise InputError(name, f"damaged or truncated PNG data ({_words(error)})") from error
     try:
         tag = image.getexif().get(0x0112, 1)
     except Exception:  # damaged metadata do not make a picture unreadable
