@@ -35,8 +35,8 @@ class Full(nn.Module):
         x: (B, N, D);  side.memory.x: (B, M, D);  returns (B, N, D).
 
     Raises:
-        ValueError: heads do not divide; memory together with a mask made for another key count is refused by the
-            attention rule; memory with causal order, packed layout or a position part.
+        ValueError: heads do not divide; the position part acts on tokens; memory comes with causal order, a packed
+            layout, a mask of its own or a position part; what the attention rule refuses.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class Full(nn.Module):
         self.norm_q = norm(width) if norm is not None else None
         self.norm_k = norm(width) if norm is not None else None
         self.position = position(width) if position is not None else None
+        if getattr(self.position, "applies_to", "heads") != "heads":
+            raise ValueError(f"position {type(self.position).__name__} acts on tokens, not on heads")
         self.attention = attention()
         self.to_out = nn.Linear(heads * width, dim)
 

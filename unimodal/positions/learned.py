@@ -60,7 +60,8 @@ class Learned(nn.Module):
                 return self.table[: grid[0]]
             raise ValueError(f"a sequence of lattice {grid} does not fit the position table {self.grid}")
         mode = ("linear", "bicubic", "trilinear")[len(grid) - 1]
-        image_1DL = self.table.float().unflatten(0, self.grid).movedim(-1, 0)[None]
+        dtype = torch.promote_types(self.table.dtype, torch.float32)
+        image_1DL = self.table.to(dtype).unflatten(0, self.grid).movedim(-1, 0)[None]
         options = {"antialias": self.antialias} if mode == "bicubic" else {}
         resized = F.interpolate(image_1DL, size=grid, mode=mode, align_corners=False, **options)
         return resized[0].flatten(1).T.to(self.table.dtype)
