@@ -25,7 +25,7 @@ COUNT = 16
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photos", type=Path, help="a folder of pictures; each is resized to 640 x 480 first")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
