@@ -1,4 +1,4 @@
-"""Claim: reading a 640 x 480 JPEG for a 224 px model takes at most half the CPU time of Pillow's decode and resize.
+"""Claim: a 640 x 480 JPEG is read for a 224 px model in two thirds of the CPU time of Pillow's decode and resize.
 
     python -m benchmarks.image_read [--photos DIR]
 
@@ -20,7 +20,7 @@ from unimodal.tokenizers.image import Image
 
 __all__ = ["main"]
 
-CLAIM = 2.0
+CLAIM = 1.5
 COUNT = 16
 
 
@@ -63,9 +63,9 @@ def main() -> int:
 
 
 def _read_by_pillow(file: bytes) -> torch.Tensor:
-    picture = Pillow.open(io.BytesIO(file)).convert("RGB").resize((299, 224), Pillow.Resampling.BICUBIC)
-    pixels = np.array(picture.crop((37, 0, 261, 224)))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    picture = Pillow.open(io.BytesIO(file)).convert("RGB")
+    picture = picture.resize((224, 224), Pillow.Resampling.BICUBIC, box=(80, 0, 560, 480))
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 def _photos(folder: Path) -> list[bytes]:
