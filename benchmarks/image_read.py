@@ -3,7 +3,7 @@
     python -m benchmarks.image_read [--photos DIR]
 
 One thread. Each round reads every picture once; the figures are for that many pictures. Without ``--photos`` the
-pictures are made here: smooth shapes with film grain, 60 to 100 kB at quality 90. Exit code 1 when the claim fails.
+pictures are made here: flat shapes with film grain, about 117 kB at quality 90. Exit code 1 when the claim fails.
 """
 
 import argparse
