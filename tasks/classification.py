@@ -127,7 +127,7 @@ class Classification:
     @staticmethod
     def examples() -> list[Path]:
         """Sample pictures that ship with the suite."""
-        return sorted(Path(str(resources.files("unimodal") / "data" / "samples")).glob("*.jpg"))
+        return sorted(Path(str(resources.files("unimodal") / "data" / "samples")).glob("object_*.jpg"))
 
     def _logits(self, samples: Sequence[Sample], *, mirrored: bool = False) -> Tensor:
         batch = self.tokenizer.collate(samples).to(self.module.head.weight.device)
