@@ -106,8 +106,8 @@ class Catalog:
 
     def usable(self) -> dict[str, Any]:
         """Every part that imports, by name; the others are in :meth:`problems`."""
-        bad = {problem.name for problem in self.problems()}
-        return {name: self[name] for name in self.names() if name not in bad or name in self._built_in}
+        self.problems()
+        return {name: self[name] for name in self.names() if name in self._built_in or name in self._loaded}
 
     def problems(self) -> list[Problem]:
         """Plugins that clash, fail to import or break the family's contract. Imports every plugin."""
@@ -126,8 +126,9 @@ class Catalog:
         module, _, stem = getattr(part, "__module__", "").rpartition(".")
         if module == f"unimodal.{self.family}" and stem in self._built_in and self[stem] is part:
             return stem
+        package = module.partition(".")[0] or stem
         for name, point in self._plugins.items():
-            if name in self._loaded or point.module == getattr(part, "__module__", None):
+            if name in self._loaded or point.module.partition(".")[0] == package:
                 try:
                     if self[name] is part:
                         return name

@@ -72,8 +72,9 @@ class Part(Generic[T]):
             ValueError: ``data`` does not have the form that :meth:`to_json` writes.
             UnknownNameError: a part's name is in no catalog (a plugin is missing, or a typing error).
         """
-        if set(data) != {"part", "with"} or not isinstance(data["part"], str):
-            raise ValueError(f"a part is written as {{'part': name, 'with': {{...}}}}, not {dict(data)!r}")
+        known = isinstance(data, Mapping) and set(data) == {"part", "with"}
+        if not known or not isinstance(data["part"], str) or not isinstance(data["with"], Mapping):
+            raise ValueError(f"a part is written as {{'part': name, 'with': {{...}}}}, not {data!r}")
         return Part(_find(data["part"]), **{name: _decode(value) for name, value in data["with"].items()})
 
     def __repr__(self) -> str:
@@ -84,7 +85,13 @@ class Part(Generic[T]):
         return isinstance(other, Part) and self.cls is other.cls and self.kwargs == other.kwargs
 
     def __hash__(self) -> int:
-        return hash((self.cls, repr(self.kwargs)))
+        return hash((self.cls, _frozen(self.kwargs)))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(item)) for key, item in value.items())
+    return tuple(_frozen(item) for item in value) if isinstance(value, tuple) else value
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -111,7 +118,7 @@ def _decode(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_decode(item) for item in value)
     if isinstance(value, Mapping):
-        if set(value) == {"dict"}:
+        if set(value) == {"dict"} and isinstance(value["dict"], Mapping):
             return {key: _decode(item) for key, item in value["dict"].items()}
         return Part.from_json(value)
     return value
