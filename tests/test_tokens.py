@@ -73,6 +73,7 @@ def test_gradients_of_packing_and_padding_are_those_of_the_identity():
     probe = torch.randn(3, 7, 4)
     (tokens.replace(x).packed().padded().x * probe).sum().backward()
     real = (torch.arange(7) < torch.tensor(LENGTHS)[:, None])[..., None]
+    assert x.grad is not None
     assert torch.equal(x.grad, probe * real)
 
 

@@ -19,12 +19,14 @@ __all__ = ["Block"]
 
 
 class Block(nn.Module):
-    """One layer of a transformer, with branches f = scale * mixer and g = scale * ffn.
+    """One layer of a transformer, with branches f = mixer and g = ffn.
 
-        pre        x = x + f(norm(x));         x = x + g(norm(x))
-        post       x = norm(x + f(x));         x = norm(x + g(x))
-        sandwich   x = x + norm(f(norm(x)));   x = x + norm(g(norm(x)))
-        parallel   x = x + f(norm(x)) + g(norm(x)), one norm for both
+        pre        x = x + s f(norm(x));         x = x + t g(norm(x))
+        post       x = norm(x + s f(x));         x = norm(x + t g(x))
+        sandwich   x = x + s norm(f(norm(x)));   x = x + t norm(g(norm(x)))
+        parallel   x = x + s f(norm(x)) + t g(norm(x)), one norm for both
+
+    s and t are the layer scales (1 without), outside of a norm, which would undo them.
 
     Args:
         dim: Width D.

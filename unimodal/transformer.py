@@ -25,8 +25,8 @@ class Transformer(nn.Module):
         blocks: A block part, or several that are cycled over depth.
         shared: Consecutive layers that use one set of weights; 1 shares nothing. It must divide depth, and all
             layers of a group must have the same part.
-        drop_path: Stochastic depth of the last layer; it grows linearly from 0 at the first. 0 leaves the blocks'
-            own rates as they are.
+        drop_path: Stochastic depth of the last layer; it grows linearly from 0 at the first (in the paper from
+            rate / depth), in steps where weights are shared. 0 leaves the blocks' own rates as they are.
         norm: Norm after the last block, or None.
 
     Shapes:
@@ -54,8 +54,8 @@ class Transformer(nn.Module):
             raise ValueError(f"shared={shared} does not divide depth={depth}")
         parts = [pattern[i % len(pattern)] for i in range(depth)]
         if drop_path:
-            rates = [drop_path * i / max(depth - 1, 1) for i in range(0, depth, shared)]
-            parts = [part.replace(drop_path=rates[i // shared]) for i, part in enumerate(parts)]
+            last = max(depth // shared - 1, 1)
+            parts = [part.replace(drop_path=drop_path * (i // shared) / last) for i, part in enumerate(parts)]
         groups = [parts[i : i + shared] for i in range(0, depth, shared)]
         for group in groups:
             if len(list(groupby(group))) > 1:
