@@ -46,9 +46,9 @@ class Specimen:
         self.family, self.part = family, Part(cls, **{name: REQUIRED[name] for name in needed}, **kwargs)
         self.of_heads = family == "attention" or getattr(cls, "applies_to", "tokens") == "heads"
 
-    def build(self, dtype: torch.dtype = torch.float32) -> nn.Module:
-        """The module in eval mode; always with the same initial weights."""
-        torch.manual_seed(1)
+    def build(self, dtype: torch.dtype = torch.float32, *, seed: int = 1) -> nn.Module:
+        """The module in eval mode; one seed gives the same initial weights."""
+        torch.manual_seed(seed)
         sizes = () if self.family == "attention" else (DIM // HEADS if self.of_heads else DIM,)
         return self.part(*sizes).to(dtype).eval()
 
