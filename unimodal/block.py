@@ -26,7 +26,8 @@ class Block(nn.Module):
         sandwich   x = x + s norm(f(norm(x)));   x = x + t norm(g(norm(x)))
         parallel   x = x + s f(norm(x)) + t g(norm(x)), one norm for both
 
-    s and t are the layer scales (1 without), outside of a norm, which would undo them.
+    s and t are the layer scales (1 without); they stand outside of every norm of their branch, which would undo
+    their common size.
 
     Args:
         dim: Width D.
