@@ -1,0 +1,112 @@
+"""Published by transformers: ``config.json``, ``model.safetensors`` (or its shards) and a preprocessor's config."""
+
+from typing import Any
+
+from torch import Tensor
+
+from unimodal.checkpoint import read_config
+from unimodal.conversion import Published
+from unimodal.errors import CheckpointError, MissingExtraError
+from unimodal.hub import Repository
+from unimodal.weights_file import read_weights
+
+__all__ = ["read"]
+
+_FAMILIES = {
+    "clip_vision_model": "clip",
+    "clip_text_model": "clip",
+    "siglip_vision_model": "siglip",
+    "siglip_text_model": "siglip",
+    "dinov2_with_registers": "dinov2",
+}
+_PROCESSORS = {
+    "vit": "ViTImageProcessor",
+    "clip": "CLIPImageProcessor",
+    "siglip": "SiglipImageProcessor",
+    "dinov2": "BitImageProcessor",
+}
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
+
+
+def read(name: str) -> Published:
+    """A folder that ``save_pretrained`` wrote, or a hub id.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        CheckpointError: files are missing, damaged or pickled, or the preprocessing cannot be done here.
+    """
+    try:
+        from transformers import CONFIG_MAPPING
+    except ImportError as error:
+        raise MissingExtraError("transformers", "converters") from error
+    repository = Repository(name)
+    path = repository.file("config.json")
+    raw = read_config(path)
+    kind = str(raw.get("model_type"))
+    if kind not in CONFIG_MAPPING:
+        raise CheckpointError(path, f"model_type {kind!r} is unknown to the installed transformers")
+    # The stored configuration lists differences from the class's defaults: let the class complete it.
+    config = {**CONFIG_MAPPING[kind].from_dict(raw).to_dict(), "model_type": kind}
+    family = _FAMILIES.get(kind, kind)
+    words = any(repository.find(file) for file in _VOCABULARIES)
+    published = Published(
+        library="transformers",
+        family=family,
+        source=f"transformers:{name}",
+        config=config,
+        weights=_weights(repository),
+        encoding=f"transformers:{name}" if words or family != "clip" else "clip_bpe",
+    )
+    return Published(**{**published.__dict__, "pictures": _pictures(published, repository)})
+
+
+def _weights(repository: Repository) -> dict[str, Tensor]:
+    whole = repository.find("model.safetensors")
+    found = repository.find("model.safetensors.index.json") if whole is None else None
+    if found is None:
+        return read_weights(whole or repository.file("model.safetensors"))
+    shards = read_config(found).get("weight_map")
+    if not isinstance(shards, dict):
+        raise CheckpointError(found, "has no weight_map")
+    weights: dict[str, Tensor] = {}
+    for shard in sorted(set(shards.values())):
+        weights |= read_weights(repository.file(shard))
+    return weights
+
+
+def _pictures(published: Published, repository: Repository) -> dict[str, Any]:
+    """The picture settings; where the source has none, the family's own defaults at the model's size."""
+    config = published.config.get("vision_config", published.config)
+    if "image_size" not in config or published.family not in _PROCESSORS:
+        return {}
+    import transformers
+
+    found = repository.find("preprocessor_config.json")
+    given = read_config(found) if found is not None else {}
+    settings = getattr(transformers, _PROCESSORS[published.family])(**given).to_dict()
+    edge = config["image_size"]
+    rows, columns = (edge, edge) if isinstance(edge, int) else edge
+    published.require("do_resize", settings["do_resize"], True)
+    size = dict(settings["size"])
+    if "height" in size:
+        wanted = (size["height"], size["width"]) if found is not None else (rows, columns)
+        place: dict[str, Any] = {"size": wanted, "fit": "resize"}
+    else:
+        published.require("do_center_crop", settings["do_center_crop"], True)
+        crop = settings["crop_size"]
+        wanted = (crop["height"], crop["width"]) if found is not None else (rows, columns)
+        fraction = min(wanted) / size["shortest_edge"] if found is not None else 1.0
+        place = {"size": wanted, "fit": "crop", "crop_fraction": min(fraction, 1.0)}
+    normal = settings["do_normalize"]
+    return {
+        **place,
+        "mean": tuple(settings["image_mean"]) if normal else (0.0, 0.0, 0.0),
+        "std": tuple(settings["image_std"]) if normal else (1.0, 1.0, 1.0),
+        "resample": _filter(settings["resample"]),
+    }
+
+
+def _filter(resample: Any) -> str:
+    from PIL.Image import Resampling
+
+    return Resampling(int(resample)).name.lower()
