@@ -86,6 +86,7 @@ class Image(nn.Module):
             raise ValueError(f"pixel_limit must be positive, not {pixel_limit}")
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(f"mean and std must be three numbers, std positive, not {mean} and {std}")
+        self.dim = dim
         self.stem = stem(dim)
         if self.stem.channels != 3:
             raise ValueError(f"stem must take 3 channels, not {self.stem.channels}")
@@ -95,6 +96,11 @@ class Image(nn.Module):
         self.fit, self.resample = fit, Pillow.Resampling[resample.upper()]
         self.crop_fraction, self.pixel_limit = crop_fraction, pixel_limit
         self.mean, self.std = tuple(mean), tuple(std)  # no buffers: casting a model must not round them
+
+    def refit(self, *, size: tuple[int, int] | int | None, fit: str) -> "Image":
+        """A tokenizer that reads pictures at another size and shares this one's stem (and so its weights)."""
+        settings = {"mean": self.mean, "std": self.std, "resample": self.resample.name, "pixel_limit": self.pixel_limit}
+        return Image(self.dim, stem=Part(lambda dim: self.stem), size=size, fit=fit, **settings)
 
     def read(self, source: Any) -> Sample:
         """Decode and fit one picture (see :func:`unimodal.picture.open_picture` for what can be read).

@@ -65,9 +65,12 @@ class Model(nn.Module):
 
     def tokenize(self, batch: Batch) -> Tokens:
         """The tokens that enter the core."""
-        tokens = self.tokenizer(batch.modality)(batch)
-        if batch.modality in self.positions:
-            tokens = tokens.replace(self.positions[batch.modality](tokens.x, tokens.side))
+        return self.place(self.tokenizer(batch.modality)(batch), batch.modality)
+
+    def place(self, tokens: Tokens, modality: str) -> Tokens:
+        """A tokenizer's tokens with their positions, the prefix and the norm in front of the core."""
+        if modality in self.positions:
+            tokens = tokens.replace(self.positions[modality](tokens.x, tokens.side))
         if self.prefix is not None:
             tokens = self.prefix(tokens)
         return tokens if self.norm is None else tokens.replace(self.norm(tokens.x, tokens.side))
