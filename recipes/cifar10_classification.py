@@ -54,26 +54,22 @@ def main() -> None:
             encoder = load(options.encoder)
         torch.manual_seed(SEED)
         module = Classification.build(encoder, classes=CLASSES)
-        if stage == "scratch":
-            model: nn.Module = nn.ModuleDict({"encoder": module.encoder.requires_grad_(True), "head": module.head})
-
-            def whole(pixels: Tensor, module: Any = module) -> Tensor:
-                return module.head(module.encoder.embed(Batch("image", pixels)))
-
-            result = train(stage, model, whole, images, labels, options.run, augment=True)
+        if stage == "baselines":
+            linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+            flat = torch.cat([pixels.float() / 127.5 - 1 for pixels in images.split(1000)])
+            result = train(stage, linear, linear, flat, labels, options.run)
+            result["top1"] = accuracy(
+                lambda pixels, linear=linear: linear(pixels.float() / 127.5 - 1), test_images, test_labels
+            )
+        elif stage == "scratch":
+            model = nn.ModuleDict({"encoder": module.encoder.requires_grad_(True), "head": module.head})
+            result = train(stage, model, through(module), images, labels, options.run, augment=True)
             module.encoder.eval()
-        elif stage == "baselines":
-            model, flat = nn.Linear(3 * 32 * 32, 10), [x.float().flatten(1) / 127.5 - 1 for x in images.split(1000)]
-            result = train(stage, model, model, torch.cat(flat), labels, options.run)
+            result["top1"] = accuracy(through(module), test_images, test_labels)
         else:
             features = embedded(stage, encoder, images)
             result = train(stage, module.head, module.head, features, labels, options.run)
-        if stage == "baselines":
-            result["top1"] = accuracy(lambda x: model(x.float().flatten(1) / 127.5 - 1), test_images, test_labels)
-        else:
-            result["top1"] = accuracy(
-                lambda x: module.head(module.encoder.embed(Batch("image", x))), test_images, test_labels
-            )
+            result["top1"] = accuracy(through(module), test_images, test_labels)
         print(stage, result, flush=True)
         if stage == "trained":
             card = {
@@ -88,6 +84,11 @@ def main() -> None:
         path = options.run / "result.json"
         known = json.loads(path.read_text()) if path.exists() else {}
         path.write_text(json.dumps({**known, stage: result}, indent=1))
+
+
+def through(module: Any) -> Callable[[Tensor], Tensor]:
+    """Pixels to scores through encoder and head, with gradients wherever they are wanted."""
+    return lambda pixels: module.head(module.encoder.embed(Batch("image", pixels)))
 
 
 def embedded(stage: str, encoder: Any, images: Tensor) -> Tensor:
