@@ -101,7 +101,12 @@ def main() -> None:
         report=report, evaluate=accuracy, evaluate_every=epoch,
     )  # fmt: skip
     with torch.no_grad():
-        result = {**accuracy(), "spent_s": spent_s, "steps": EPOCHS * epoch}
+        result = {
+            **accuracy(),
+            "spent_s": spent_s,
+            "steps": EPOCHS * epoch,
+            "trained_parameters": sum(p.numel() for p in model.parameters()),
+        }
     (options.run / "result.json").write_text(json.dumps({"trained": result}, indent=1))
     card = {
         "name": "small_image_encoder",
