@@ -3,7 +3,8 @@
     python recipes/cifar10_encoder.py --data DIR --run DIR
 
 Writes RUN/small_image_encoder (the checkpoint that ships), RUN/curve.jsonl and RUN/result.json; an interrupted run
-goes on. DIR (data) holds cifar10_train.parquet and cifar10_test.parquet with the columns image (encoded bytes) and label.
+goes on. DIR (data) holds cifar10_train.parquet and cifar10_test.parquet with the columns image (encoded bytes) and
+label.
 Top-1 is that of the linear head it was trained with, on the official test split.
 """
 

@@ -111,8 +111,8 @@ CLASSIFICATION_NOTES = (
 DENSE_WHAT = "A dense head over eleven street-scene classes on windows of the frozen shared encoder's lattice."
 SEGMENTATION_NOTES = (
     "Trained on views from one car in one city, in daylight and dusk. It knows no indoor scenes and has learned where"
-    " things usually are in such a view; elsewhere its labels mean little. Thin things (poles, signs) are mostly missed."
-    " The data's licence allows research and personal use only, and so these weights should be used."
+    " things usually are in such a view; elsewhere its labels mean little. Thin things (poles, signs) are"
+    " mostly missed. The data's licence allows research and personal use only, and so these weights should be used."
 )
 
 
