@@ -51,10 +51,15 @@ class ClassifierModule(nn.Module):
     Args:
         encoder: Has a readout; it stays in eval mode and gets no gradient.
         classes: Names of the K classes.
+
+    Raises:
+        ValueError: there are no classes, or one is named twice.
     """
 
     def __init__(self, encoder: Model, classes: Sequence[str]) -> None:
         super().__init__()
+        if not classes or len(set(classes)) < len(classes):
+            raise ValueError(f"classes must be different names, at least one, not {tuple(classes)}")
         self.encoder = encoder.eval().requires_grad_(False)
         self.options = {"classes": tuple(classes)}
         self.head = nn.Linear(encoder.dim, len(classes))
@@ -99,11 +104,25 @@ class Classification:
         """Decode one picture."""
         return self.tokenizer.read(source)
 
+    @staticmethod
+    def options_from(path: Path) -> dict[str, Any]:
+        """The classes that a data set names, in the order of their names (numbers by value)."""
+        names = {label for _, label in labelled_pictures(path, ())}
+        numbers = sorted((name for name in names if name.isdecimal()), key=int)
+        return {"classes": (*numbers, *sorted(name for name in names if not name.isdecimal()))}
+
     def predict(self, samples: Sequence[Sample]) -> list[ClassPrediction]:
         """Probabilities of every class."""
+        if not samples:
+            return []
         with torch.inference_mode():
-            probability_BK = self._logits(samples).float().softmax(-1).cpu()
-        return [self._ranked(sample, p_K) for sample, p_K in zip(samples, probability_BK, strict=True)]
+            probability_BK = self._logits(samples).float().softmax(-1)
+        probability_BK, index_BK = probability_BK.sort(dim=-1, descending=True, stable=True)
+        rows = zip(samples, probability_BK.tolist(), index_BK.tolist(), strict=True)
+        return [
+            ClassPrediction(sample.source, tuple(zip([self.classes[i] for i in index_K], p_K, strict=True)))
+            for sample, p_K, index_K in rows
+        ]
 
     def labelled(self, path: Path) -> Sequence[tuple[Any, str]]:
         """(picture, class name) pairs."""
@@ -135,7 +154,3 @@ class Classification:
             data = batch.data.flip(-1) if isinstance(batch.data, Tensor) else tuple(t.flip(-1) for t in batch.data)
             batch = Batch(batch.modality, data, batch.records)
         return self.module(batch)
-
-    def _ranked(self, sample: Sample, probability_K: Tensor) -> ClassPrediction:
-        order = probability_K.argsort(descending=True).tolist()
-        return ClassPrediction(sample.source, tuple((self.classes[i], probability_K[i].item()) for i in order))

@@ -4,6 +4,7 @@ The encoder is loaded once a process and device and shared by every task that st
 """
 
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,9 +17,9 @@ from unimodal.coverage import load_strictly
 from unimodal.errors import CheckpointError
 from unimodal.model import Model
 from unimodal.provenance import Provenance
-from unimodal.weights_file import read_weights, write_weights
+from unimodal.weights_file import read_weights, replace_file, weights_digest, write_weights
 
-__all__ = ["TASK", "load_task_module", "save_task_module", "shared_encoder"]
+__all__ = ["TASK", "load_task_module", "save_task_module", "shared_encoder", "task_card"]
 
 TASK = "task.json"
 _EMBEDDED = Path(__file__).parent / "weights"
@@ -38,19 +39,31 @@ def shared_encoder(name: str, device: str = "cpu") -> Model:
 
 
 def save_task_module(task: Any, folder: Path, *, card: Mapping[str, Any]) -> None:
-    """See :func:`unimodal.task.save_task`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """See :func:`unimodal.task.save_task`. Digests bind the settings to the weights and to the encoder's.
+
+    Raises:
+        ValueError: the task's options or the card are no plain JSON; nothing is written then.
+    """
     own = {k: v.detach().clone().contiguous() for k, v in task.module.state_dict().items() if not _of_encoder(k)}
-    write_weights(folder / WEIGHTS, own)
     settings = {
         "format": "unimodal task",
         "version": 1,
         "task": task.name,
         "encoder": task.encoder,
+        "encoder_digest": weights_digest(task.module.encoder.state_dict()),
+        "digest": weights_digest(own),
         "options": task.module.options,
         "card": dict(card),
     }
-    (folder / TASK).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    try:
+        text = json.dumps(settings, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the options or the card of {task.name!r} are not plain JSON: {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(folder / WEIGHTS, own)
+    aside = folder / f".{TASK}.{os.getpid()}"
+    aside.write_text(text + "\n", encoding="utf-8")
+    replace_file(aside, folder / TASK)
 
 
 def load_task_module(
@@ -62,7 +75,7 @@ def load_task_module(
         weights: A folder written by :func:`save_task_module`; None means the embedded ones, if the task names any.
 
     Raises:
-        CheckpointError: the folder is not one of this task, is damaged, or does not fit.
+        CheckpointError: the folder is not one of this task, is damaged, does not fit, or stands on another encoder.
         ValueError: the task has parameters of its own, no weights for them, and ``allow_random`` is False.
     """
     if weights is None and task_class.weights is not None:
@@ -77,20 +90,53 @@ def load_task_module(
                 f"the task {task_class.name!r} has {own:,} parameters of its own and no trained weights for them; "
                 "give weights=FOLDER, or allow_random=True to train it"
             )
-        module.provenance = Provenance({"": "random"} if own else {}, "built, not loaded")
-        return module.eval()
+        return _told(module, "random", "built, not loaded").eval()
     folder = Path(weights)
+    settings = _settings(folder, task_class.name)
+    own = read_weights(folder / WEIGHTS)
+    if settings.get("digest") not in (None, weights_digest(own)):
+        raise CheckpointError(folder / WEIGHTS, f"its content is not the one that {TASK} was written for")
+    encoder = shared_encoder(settings["encoder"], device)
+    if settings.get("encoder_digest") not in (None, weights_digest(encoder.state_dict())):
+        cause = f"it was trained on other weights of the encoder {settings['encoder']!r} than those of today"
+        raise CheckpointError(folder, cause, "train it again, or give back the encoder that it knew")
+    try:
+        module = task_class.build(encoder, **settings["options"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(folder / TASK, f"the options cannot be used ({error})") from error
+    kept = {k: v for k, v in module.state_dict().items() if _of_encoder(k)}
+    load_strictly(module, {**kept, **own}, folder / WEIGHTS)
+    return _told(module, "trained", str(settings["card"].get("name", folder))).eval().to(device)
+
+
+def task_card(folder: Path) -> dict[str, Any]:
+    """``task.json`` of a folder as it stands, for people."""
+    return read_config(folder / TASK)
+
+
+def _settings(folder: Path, task: str) -> dict[str, Any]:
+    if not (folder / TASK).is_file():
+        raise CheckpointError(folder, f"is no task checkpoint: it has no {TASK}", f"train one: unimodal train {task}")
     settings = read_config(folder / TASK)
     if settings.get("format") != "unimodal task" or settings.get("version") != 1:
         raise CheckpointError(folder / TASK, "is no task checkpoint that this release reads")
-    if settings["task"] != task_class.name:
-        raise CheckpointError(folder / TASK, f"holds the task {settings['task']!r}, not {task_class.name!r}")
-    module = task_class.build(shared_encoder(settings["encoder"], device), **settings["options"])
-    own = read_weights(folder / WEIGHTS)
-    encoder = {k: v for k, v in module.state_dict().items() if _of_encoder(k)}
-    load_strictly(module, {**encoder, **own}, folder / WEIGHTS)
-    module.provenance = Provenance({"": "trained"}, str(settings["card"].get("name", folder)))
-    return module.eval().to(device)
+    wanted = {"task": str, "encoder": str, "options": dict, "card": dict}
+    wrong = [name for name, kind in wanted.items() if not isinstance(settings.get(name), kind)]
+    if wrong:
+        raise CheckpointError(folder / TASK, f"lacks {', '.join(wrong)}")
+    if settings["task"] != task:
+        raise CheckpointError(folder / TASK, f"holds the task {settings['task']!r}, not {task!r}")
+    return settings
+
+
+def _told(module: nn.Module, own: str, source: str) -> nn.Module:
+    """The module, knowing the status of its own parameters and of its encoder's."""
+    told = Provenance.of(module.encoder) if isinstance(module.encoder, nn.Module) else Provenance({})
+    statuses = {f"encoder.{prefix}" if prefix else "encoder": status for prefix, status in told.statuses.items()}
+    if any(not _of_encoder(name) for name in module.state_dict()):
+        statuses[""] = own
+    module.__dict__["provenance"] = Provenance(statuses, source)
+    return module
 
 
 def _of_encoder(key: str) -> bool:

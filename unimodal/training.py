@@ -1,20 +1,26 @@
 """Training: a loop that shows progress, can be interrupted anywhere, and resumes to the bit.
 
-A batch is a function of the step alone and the random generators are seeded anew at every step, so step k + 1 after a
-resume is the step k + 1 of an uninterrupted run. State is kept as safetensors.
+A batch is a function of the step alone and torch's random generators are seeded anew at every step, so step k + 1
+after a resume is the step k + 1 of an uninterrupted run. An interrupt waits for the end of the step, because a step
+that was cut in two could not be repeated (running statistics, half of the parameters). State is kept as safetensors.
 """
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn as nn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
+
+from unimodal.weights_file import read_weights, replace_file
 
 __all__ = ["Progress", "cosine", "fit", "shuffled"]
 
@@ -66,6 +72,8 @@ def fit(
 ) -> float:
     """Minimise ``loss(batches(step))`` over ``steps`` steps; returns the seconds spent, earlier processes included.
 
+    Ctrl-C (in the main thread) lets the step end, saves, and then raises KeyboardInterrupt; a second one does not wait.
+
     Args:
         model: Trained in place; parameters that need no gradient stay as they are (bit for bit).
         loss: Maps a batch to a scalar.
@@ -77,26 +85,27 @@ def fit(
         evaluate: Called every ``evaluate_every`` steps and at the end, in eval mode without gradients.
 
     Raises:
-        FloatingPointError: the loss is not finite.
-        ValueError: the folder holds a run of another length or seed.
+        FloatingPointError: the loss or its gradient is not finite; the state on disk is that of the last save.
+        ValueError: the folder holds a run of another length, seed or model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    trained = [p for p in model.parameters() if p.requires_grad]
     begun, spent = _resume(model, optimizers, folder, {"steps": steps, "seed": seed})
+    _forget_behind(folder / "curve.jsonl", begun)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     start = saved = time.monotonic()
     total, count = 0.0, 0
     step = begun
-    try:
-        while step < steps:
+    with _interrupts() as interrupted:
+        while step < steps and not interrupted:
             model.train()
             torch.manual_seed(seed * 1_000_003 + step)
             value = loss(batches(step))
             if not value.isfinite():
                 raise FloatingPointError(f"the loss is {value.item()} at step {step}")
             value.backward()
-            if clip is not None:
-                nn.utils.clip_grad_norm_(trained.values(), clip)
+            if clip is not None and not nn.utils.clip_grad_norm_(trained, clip).isfinite():
+                raise FloatingPointError(f"the gradient is not finite at step {step}")
             for optimizer, peak in zip(optimizers, peaks, strict=True):
                 for group, rate in zip(optimizer.param_groups, peak, strict=True):
                     group["lr"] = rate * schedule(step / steps)
@@ -117,13 +126,12 @@ def fit(
             if time.monotonic() - saved > save_every_s:
                 _save(model, optimizers, folder, step, spent + time.monotonic() - start, steps, seed)
                 saved = time.monotonic()
-    except KeyboardInterrupt:
-        _save(model, optimizers, folder, step, spent + time.monotonic() - start, steps, seed)
-        raise
-    spent += time.monotonic() - start
-    if step > begun:
-        _save(model, optimizers, folder, step, spent, steps, seed)
+        spent += time.monotonic() - start
+        if step > begun:
+            _save(model, optimizers, folder, step, spent, steps, seed)
     model.eval()
+    if interrupted and step < steps:
+        raise KeyboardInterrupt
     return spent
 
 
@@ -159,6 +167,35 @@ def shuffled(items: int, batch: int, seed: int) -> Callable[[int], Tensor]:
     return indices
 
 
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect interrupts instead of raising them; the second one raises. Only the main thread gets any."""
+    caught: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _forget_behind(curve: Path, step: int) -> None:
+    """Drop the lines of steps that were told and not saved: they will be told again."""
+    if not curve.exists():
+        return
+    lines = [line for line in curve.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    curve.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
 def _measure(model: nn.Module, evaluate: Callable[[], dict[str, float]]) -> dict[str, float]:
     model.eval()
     with torch.no_grad():
@@ -174,15 +211,17 @@ def _save(
     steps: int,
     seed: int,
 ) -> None:
-    tensors = {f"model/{k}": v.detach().contiguous() for k, v in model.state_dict().items()}
+    frozen = _frozen(model)
+    tensors = {f"model/{k}": v.detach().clone() for k, v in model.state_dict().items() if k not in frozen}
     for i, optimizer in enumerate(optimizers):
         for parameter, state in optimizer.state_dict()["state"].items():
             for name, value in state.items():
-                tensors[f"optimizer/{i}/{parameter}/{name}"] = torch.as_tensor(value).detach().clone().contiguous()
+                if value is not None:
+                    tensors[f"optimizer/{i}/{parameter}/{name}"] = torch.as_tensor(value).detach().clone()
     about = {"step": str(step), "spent_s": str(spent_s), "steps": str(steps), "seed": str(seed)}
-    temporary = folder / "state.safetensors.part"
-    save_file(tensors, temporary, metadata=about)
-    temporary.replace(folder / "state.safetensors")
+    aside = folder / "state.safetensors.part"
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata=about)
+    replace_file(aside, folder / "state.safetensors")
 
 
 def _resume(
@@ -193,13 +232,19 @@ def _resume(
         return 0, 0.0
     from safetensors import safe_open
 
+    tensors = read_weights(path)
     with safe_open(path, "pt") as file:
-        about = file.metadata()
-    found = {name: int(about[name]) for name in expected}
+        about = file.metadata() or {}
+    found = {name: int(about.get(name, -1)) for name in expected}
     if found != expected:
         raise ValueError(f"{folder} holds a run with {found}, not {expected}; choose another folder or remove it")
-    tensors = load_file(path)
-    model.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
+    weights = {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")}
+    frozen, own = _frozen(model), model.state_dict()
+    given = {k: v for k, v in weights.items() if k not in frozen}
+    wanted = {k: v.shape for k, v in own.items() if k not in frozen}
+    if wanted != {k: v.shape for k, v in given.items()}:
+        raise ValueError(f"{folder} holds a run of another model; choose another folder or remove it")
+    model.load_state_dict(given, strict=False)
     for i, optimizer in enumerate(optimizers):
         states: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
@@ -208,3 +253,8 @@ def _resume(
                 states.setdefault(int(parameter), {})[name] = value
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
     return int(about["step"]), float(about["spent_s"])
+
+
+def _frozen(model: nn.Module) -> set[str]:
+    """Names of parameters that are not trained: they are as they were built, and need no place in the state."""
+    return {name for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}

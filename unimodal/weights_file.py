@@ -1,5 +1,6 @@
 """Weights files: safetensors, read and written whole; nothing that could carry code is opened."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from unimodal.errors import CheckpointError
 
-__all__ = ["read_weights", "refuse_pickle", "replace_file", "stored", "write_weights"]
+__all__ = ["read_weights", "refuse_pickle", "replace_file", "stored", "weights_digest", "write_weights"]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".tar")
 
@@ -70,3 +71,13 @@ def refuse_pickle(path: Path) -> None:
 def stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     """``tensor`` in the dtype in which it is stored: floating-point ones in ``dtype``, others as they are."""
     return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """A digest of the tensors' names, shapes, dtypes and bytes, whatever their order, device or file."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().to("cpu").contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy() if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -19,25 +19,28 @@ def labelled_pictures(path: Path, classes: Sequence[str]) -> list[tuple[Any, str
     Args:
         path: The folder, or a CSV or Parquet file with the columns ``image`` (a path, relative ones from the table's
             folder, or encoded bytes) and ``label`` (a class name, or an index into ``classes``).
-        classes: Class names, for labels that are numbers.
+        classes: Class names, for labels that are numbers. A number that is no index stays what it is, as a name.
 
     Raises:
-        InputError: there is nothing at ``path``, or it is laid out otherwise.
+        InputError: there is nothing at ``path``, it is laid out otherwise, or a row of the table has no label.
     """
     path = Path(path)
     if path.is_dir():
         pairs = [
             (file, folder.name)
             for folder in sorted(path.iterdir())
-            if folder.is_dir()
+            if folder.is_dir() and not folder.name.startswith(".")
             for file in sorted(folder.rglob("*"))
-            if file.suffix.lower() in _SUFFIXES
+            if _is_picture(file)
         ]
         if not pairs:
             raise InputError(str(path), "has no pictures in sub-folders", "one sub-folder a class is expected")
         return pairs
     rows = _table(path, "image", "label")
-    return [(_picture(value, path), _class_name(label, classes)) for value, label in rows]
+    for number, (_, label) in enumerate(rows):
+        if label is None or label == "":
+            raise InputError(f"{path} row {number}", "has no label")
+    return [(_picture(v, path, number), _class_name(label, classes)) for number, (v, label) in enumerate(rows)]
 
 
 def masked_pictures(path: Path) -> list[tuple[Any, Any]]:
@@ -48,8 +51,11 @@ def masked_pictures(path: Path) -> list[tuple[Any, Any]]:
     """
     path = Path(path)
     if not path.is_dir():
-        return [(_picture(image, path), _picture(mask, path)) for image, mask in _table(path, "image", "mask")]
-    images = sorted(f for f in (path / "images").glob("*") if f.suffix.lower() in _SUFFIXES)
+        rows = _table(path, "image", "mask")
+        return [
+            (_picture(image, path, number), _picture(mask, path, number)) for number, (image, mask) in enumerate(rows)
+        ]
+    images = sorted(f for f in (path / "images").glob("*") if _is_picture(f))
     if not images:
         raise InputError(str(path), "has no pictures in images/", "images/NAME.jpg with masks/NAME.png are expected")
     pairs = [(image, path / "masks" / f"{image.stem}.png") for image in images]
@@ -73,10 +79,13 @@ def _table(path: Path, *columns: str) -> list[tuple[Any, ...]]:
             raise InputError(str(path), f"is no Parquet file that can be read ({error})") from error
         rows = None if found is None else [tuple(row[c] for c in columns) for row in found.to_pylist()]
     elif path.suffix.lower() == ".csv":
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = list(reader.fieldnames or [])
-            rows = [tuple(r[c] for c in columns) for r in reader] if set(columns) <= set(names) else None
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                names = list(reader.fieldnames or [])
+                rows = [tuple(r[c] for c in columns) for r in reader] if set(columns) <= set(names) else None
+        except (csv.Error, UnicodeDecodeError, OSError) as error:
+            raise InputError(str(path), f"is no CSV file that can be read ({error})") from error
     else:
         raise InputError(str(path), f"is neither a folder nor a table ({path.suffix or 'no suffix'})", "CSV or Parquet")
     if rows is None:
@@ -86,13 +95,22 @@ def _table(path: Path, *columns: str) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _picture(value: Any, table: Path) -> Any:
-    if isinstance(value, bytes):
-        return io.BytesIO(value)
-    return table.parent / str(value)
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+
+
+def _picture(value: Any, table: Path, number: int) -> Any:
+    """What a tokenizer reads. A cell without a picture becomes empty bytes: an error of that row, not of the table."""
+    if isinstance(value, dict):  # the layout of published image tables: {"bytes": ..., "path": ...}
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, str) and value:
+        return table.parent / value
+    encoded = io.BytesIO(value if isinstance(value, bytes) else b"")
+    encoded.name = f"{table.name} row {number}"  # pyright: ignore[reportAttributeAccessIssue]
+    return encoded
 
 
 def _class_name(label: Any, classes: Sequence[str]) -> str:
-    if isinstance(label, int) or (isinstance(label, str) and label.isdigit() and label not in classes):
-        return classes[int(label)] if int(label) < len(classes) else str(label)
+    if isinstance(label, int) or (isinstance(label, str) and label.isdecimal() and label not in classes):
+        return classes[int(label)] if 0 <= int(label) < len(classes) else str(label)
     return str(label)
