@@ -66,6 +66,65 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_encoder(coloured_shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a very small image encoder for tests of what stands on encoders.
+
+    Its weights are arbitrary. Its stem's running statistics are those of some pictures: without them the features of
+    all pictures would be nearly the same.
+    """
+    from unimodal.checkpoint import save
+    from unimodal.provenance import Provenance
+    from unimodal.recipes.small_image_encoder import small_image_encoder
+
+    part = small_image_encoder(dim=32, depth=1, heads=2, widths=(8, 16))
+    torch.manual_seed(0)
+    model = part().train()
+    tokenizer = model.tokenizer("image")
+    batch = tokenizer.collate([tokenizer.read(file) for file in sorted(coloured_shapes.glob("train/*/*.png"))[::6]])
+    with torch.no_grad():
+        for _ in range(40):
+            model.embed(batch)
+    return save(model.eval(), tmp_path_factory.mktemp("encoder"), part=part, provenance=Provenance({"": "trained"}))
+
+
+@pytest.fixture(scope="session")
+def coloured_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train/ and test/: discs and squares at any place, one sub-folder for each of three colours."""
+    from PIL import Image, ImageDraw
+
+    folder, draw = tmp_path_factory.mktemp("shapes"), random.Random(0)
+    for split, count in (("train", 40), ("test", 20)):
+        for colour in ("red", "green", "blue"):
+            (folder / split / colour).mkdir(parents=True)
+            for i in range(count):
+                picture = Image.new("RGB", (48, 40), tuple(draw.randrange(60) for _ in range(3)))
+                x, y, size = draw.randrange(4, 20), draw.randrange(4, 14), draw.randrange(14, 22)
+                pen, box = ImageDraw.Draw(picture), (x, y, x + size, y + size)
+                (pen.ellipse if i % 2 else pen.rectangle)(box, fill=colour)
+                picture.save(folder / split / colour / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(tiny_encoder: Path, coloured_shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The task checkpoint of a classifier of :func:`coloured_shapes` on :func:`tiny_encoder`."""
+    from unimodal.fitting import fit_task
+
+    folder, data = tmp_path_factory.mktemp("classifier"), coloured_shapes
+    fit_task(
+        "classification",
+        data / "train",
+        folder,
+        encoder=str(tiny_encoder),
+        validation=data / "test",
+        steps=60,
+        batch=24,
+        rate=0.05,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
     """A headless Chromium with an empty profile and a window of 1280 x 1600 px."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -1,12 +1,10 @@
 """unimodal: one modality-agnostic transformer core, pluggable tokenizers and task plugins.
 
-Importing this package imports torch and nothing else; every name below is loaded on first use.
+Importing this package imports nothing heavy; every name below is loaded on first use, and torch with it.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
-
-import torch as _torch  # noqa: F401  (the one hard dependency: fail here, with torch's own message)
 
 __version__ = "0.1.0"
 

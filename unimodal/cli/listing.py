@@ -1,0 +1,83 @@
+"""list: what is installed, from this package and from plugins, and which plugins cannot be used and why."""
+
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from unimodal.catalog import FAMILIES, Problem, catalog
+from unimodal.errors import UnknownNameError
+
+__all__ = ["listing"]
+
+
+def listing(
+    family: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(FAMILIES)}.", show_default=False)] = None,
+) -> int:
+    """List everything that can be used, by family: name, what it does, and who provides it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if family is not None and family not in FAMILIES:
+        raise UnknownNameError("family", family, FAMILIES)
+    console, problems = Console(), []
+    for name in [family] if family else FAMILIES:
+        rows, found = _family(name)
+        problems += found
+        sizes = any(size for *_, size in rows)
+        table = Table(
+            "name", "what it does", "source", *(["parameters"] if sizes else []), title=name, title_justify="left"
+        )
+        for row in rows:
+            table.add_row(*(row if sizes else row[:3]))
+        if rows:
+            console.print(table)
+    if problems:
+        console.print("cannot be used:", markup=False)
+    for problem in problems:
+        words = f"  {FAMILIES[problem.family]} {problem.name!r} of {problem.source}: {problem.cause}"
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
+    return 1 if problems and family else 0
+
+
+def _family(family: str) -> tuple[list[tuple[str, str, str, str]], list[Problem]]:
+    known = catalog(family)
+    problems, rows = known.problems(), []
+    broken = {problem.name for problem in problems if problem.source == _source(known, problem.name)}
+    for name in known.names():
+        if name in broken:
+            continue
+        try:
+            part: Any = known[name]
+        except Exception as error:  # one file of our own must not hide the others
+            problems.append(Problem(family, name, known.source(name), f"{type(error).__name__}: {error}"))
+            continue
+        size = _parameters(part) if family == "recipes" else ""
+        rows.append((name, _first_line(part), known.source(name), size))
+    return rows, problems
+
+
+def _source(known: Any, name: str) -> str:
+    return known.source(name) if name in known else ""
+
+
+def _first_line(part: Any) -> str:
+    words = getattr(part, "summary", None) or inspect.getdoc(part) or ""
+    return str(words).strip().partition("\n")[0]
+
+
+def _parameters(recipe: Any) -> str:
+    """Of a recipe that needs no arguments: built without memory."""
+    import torch
+
+    from unimodal.part import Part
+
+    if any(p.default is p.empty for p in inspect.signature(recipe).parameters.values()):
+        return ""
+    try:
+        with torch.device("meta"):
+            part = recipe()
+            model = part() if isinstance(part, Part) else None
+        return f"{sum(p.numel() for p in model.parameters()):,}" if model is not None else ""
+    except Exception:  # a size is a courtesy: the list goes on without it
+        return ""

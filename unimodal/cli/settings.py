@@ -1,0 +1,45 @@
+"""Settings: options that several commands take, and the task that they name."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["BatchTokens", "Column", "Device", "Recursive", "Weights", "Workers", "ready_task", "torch_device"]
+
+Weights = Annotated[
+    Path | None, typer.Option(help="Folder written by 'unimodal train'; the task's embedded weights by default.")
+]
+BatchTokens = Annotated[int | None, typer.Option(min=1, help="Most tokens in a batch (2,048 on a CPU, else 32,768).")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
+Workers = Annotated[int, typer.Option(min=0, help="Threads that decode inputs ahead.")]
+Column = Annotated[
+    str | None, typer.Option(help="Column of CSV and Parquet sources, paths or encoded files ('image').")
+]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Enter the folders in a folder.")]
+
+
+def ready_task(name: str, weights: Path | None, device: str) -> Any:
+    """The task, loaded.
+
+    Raises:
+        UnknownNameError: no such task. CheckpointError: no usable weights. ValueError: no such device.
+    """
+    from unimodal.catalog import catalog
+    from unimodal.task import load_task
+
+    _ = catalog("tasks")[name]  # a wrong name is told before anything is loaded
+    return load_task(name, weights, device=torch_device(device))
+
+
+def torch_device(name: str) -> str:
+    """A device of torch; ``auto`` is the first GPU, or the CPU."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+    return name
