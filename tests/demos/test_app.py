@@ -1,0 +1,192 @@
+"""The running demo, asked as a program asks it: endpoints, concurrency, bad files, broken tasks, ports and Ctrl-C."""
+
+import hashlib
+import importlib
+import json
+import socket
+import struct
+import sys
+import urllib.request
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from unimodal import load_task
+from unimodal.catalog import catalog
+from unimodal.errors import MissingExtraError
+
+TASKS = [name for name in catalog("tasks") if catalog("tasks").source(name) == "unimodal"]
+
+
+def content(answer: Any) -> Any:
+    """An answer with files in place of their paths, which differ from call to call."""
+    if isinstance(answer, dict):
+        return {key: content(value) for key, value in answer.items()}
+    if isinstance(answer, list | tuple):
+        return [content(item) for item in answer]
+    if isinstance(answer, str) and Path(answer).is_file():
+        return hashlib.sha256(Path(answer).read_bytes()).hexdigest()
+    return answer
+
+
+def configuration(server: Any) -> dict[str, Any]:
+    with urllib.request.urlopen(server.address() + "/config", timeout=30) as reply:
+        return json.load(reply)
+
+
+def bomb(path: Path) -> Path:
+    """A PNG of a few bytes that says it has 60,000 x 60,000 pixels."""
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0" * 99))
+    data = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    return path
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_answers_its_examples_as_it_does_without_the_page(client: Client, name: str):
+    task = load_task(name)
+    examples = task.examples()
+    assert examples
+    for example in examples:
+        answer = client.predict(handle_file(example), api_name=f"/{name}")
+        (prediction,) = task.predict([task.read(example)])
+        rendered = prediction.render()
+        if task.outputs == ("classes",):
+            best = dict(sorted(rendered["classes"].items(), key=lambda pair: -pair[1])[:5])
+            assert {c["label"]: c["confidence"] for c in answer["confidences"]} == best
+        if "segments" in task.outputs:
+            shown = {name for mask, name in rendered["segments"][1] if mask.any()}
+            assert {a["label"] for a in answer[0]["annotations"]} <= shown
+            assert answer[1]["confidences"][0]["label"] in shown
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_eight_at_once_get_what_eight_in_turn_get(client: Client, name: str, repository: Path):
+    pictures = sorted((repository / "unimodal" / "data" / "samples").glob("*.jpg"))
+    pictures = (pictures * 2)[:8]
+
+    def ask(picture: Path) -> Any:
+        return content(client.predict(handle_file(picture), api_name=f"/{name}"))
+
+    in_turn = [ask(picture) for picture in pictures]
+    with ThreadPoolExecutor(8) as threads:
+        at_once = list(threads.map(ask, pictures))
+    assert at_once == in_turn
+    assert in_turn[0] != in_turn[1]
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [("text", "is not an image file"), ("truncated", "truncated"), ("bomb", "3600000000 pixels, over the limit")],
+)
+def test_a_bad_file_gets_one_clear_message_and_the_next_good_one_an_answer(
+    client_beside: Client, tmp_path: Path, street: Path, kind: str, words: str
+):
+    bad = tmp_path / f"holiday_{kind}.jpg"
+    if kind == "text":
+        bad.write_text("this is no picture", encoding="utf-8")
+    elif kind == "truncated":
+        bad.write_bytes(street.read_bytes()[:9000])
+    else:
+        bomb(bad)
+    with pytest.raises(AppError, match=f"holiday_{kind}.jpg.*{words}"):
+        client_beside.predict(handle_file(bad), api_name="/gallery")
+    assert client_beside.predict(handle_file(street), api_name="/gallery")
+
+
+def test_nothing_chosen_is_a_clear_message(client_beside: Client):
+    with pytest.raises(AppError, match="Choose a file first"):
+        client_beside.predict(None, api_name="/gallery")
+
+
+def test_every_kind_of_output_reaches_the_client(client_beside: Client, street: Path):
+    picture, share, result, text, table, classes = client_beside.predict(handle_file(street), api_name="/gallery")
+    assert {a["label"] for a in picture["annotations"]} == {"dark", "dim", "light", "bright"}
+    assert sum(c["confidence"] for c in share["confidences"]) == pytest.approx(1)
+    assert Image.open(result).size == Image.open(street).size
+    assert text == "street_rain.jpg: 480 x 360"
+    assert table["headers"] == ["name", "share"]
+    assert [row[0] for row in table["data"]] == ["dark", "dim", "light", "bright"]
+    assert sum(c["confidence"] for c in classes["confidences"]) == pytest.approx(1)
+
+
+def test_broken_tasks_are_listed_and_the_others_keep_their_tabs(beside: Any):
+    components = configuration(beside)["components"]
+    tabs = [c["props"]["label"] for c in components if c["type"] == "tabitem"]
+    tasks = catalog("tasks")
+    assert set(tabs) == {*(tasks[name].title for name in TASKS), "Gallery", "Slow", "Untrained"}
+    told = "\n".join(str(c["props"].get("value")) for c in components if c["type"] == "markdown")
+    assert "**absent** from `outside` is not shown: `ModuleNotFoundError: No module named 'outside_nowhere'`" in told
+    assert "**liar** from `outside` is not shown: `RuntimeError: there is no such thing`" in told
+
+
+def test_a_task_without_weights_says_so_in_its_tab_and_when_it_is_asked(
+    beside: Any, client_beside: Client, street: Path
+):
+    told = [str(c["props"].get("value")) for c in configuration(beside)["components"] if c["type"] == "markdown"]
+    assert "This task cannot run yet: the task's weights `weights_that_nobody_trained` are not installed." in told
+    with pytest.raises(AppError, match="untrained: cannot be loaded .*weights_that_nobody_trained"):
+        client_beside.predict(handle_file(street), api_name="/untrained")
+
+
+def test_a_path_of_the_server_is_not_read_for_a_stranger(beside: Any, street: Path):
+    body = json.dumps({"data": [{"path": str(street), "meta": {"_type": "gradio.FileData"}}]}).encode()
+    call = f"{beside.address()}/gradio_api/call/gallery"
+    request = urllib.request.Request(call, data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        event = json.load(reply)["event_id"]
+    with urllib.request.urlopen(f"{call}/{event}", timeout=30) as reply:
+        stream = reply.read().decode()
+    assert "event: error" in stream
+    assert "event: complete" not in stream
+
+
+def test_the_page_is_on_loopback_and_sends_no_telemetry(alone: Any):
+    settings = configuration(alone)
+    assert alone.address().startswith("http://127.0.0.1:")
+    assert settings["analytics_enabled"] is False
+    assert settings["is_space"] is False
+    assert settings["max_file_size"] == 32 * 2**20
+
+
+def test_a_port_in_use_is_told_and_the_next_free_one_taken(alone: Any, beside: Any):
+    taken, free = (int(server.address().rpartition(":")[2]) for server in (alone, beside))
+    assert taken < free <= taken + 20
+    assert f"Port {taken} is in use; taking {free}." in beside.text()
+
+
+def test_ctrl_c_ends_it_cleanly(start_demo: Any, tmp_path: Path):
+    server = start_demo(tmp_path, 0)
+    server.address()
+    assert server.interrupt() == 0
+    assert server.text().strip().endswith("The demo has ended.")
+    assert "Traceback" not in server.text()
+
+
+def test_no_free_port_is_a_clear_message(monkeypatch: pytest.MonkeyPatch):
+    app = importlib.import_module("unimodal.demos.app")
+    monkeypatch.setattr(app, "PORTS_TRIED", 0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="are all in use; name another one"):
+            app.serve(port=taken.getsockname()[1])
+
+
+def test_an_address_of_another_machine_is_a_clear_message():
+    app = importlib.import_module("unimodal.demos.app")
+    with pytest.raises(OSError, match="cannot listen on 203.0.113.1:"):
+        app.serve("203.0.113.1")
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "unimodal.demos.app", raising=False)
+    with pytest.raises(MissingExtraError, match=r"gradio is not installed.*unimodal\[demo\]"):
+        importlib.import_module("unimodal.demos.app")
