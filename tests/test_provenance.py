@@ -1,5 +1,7 @@
 """Provenance speaks of every parameter, by the longest prefix of its name."""
 
+import copy
+
 import pytest
 import torch.nn as nn
 
@@ -52,3 +54,9 @@ def test_a_parameter_without_status_is_refused():
 def test_a_prefix_without_parameter_is_refused():
     with pytest.raises(ValueError, match="no parameter begins with 'readout'"):
         Provenance({"": "trained", "readout": "random"}).attach(model())
+
+
+def test_a_copied_model_still_says_it():
+    built, told = model(), Provenance({"": "trained"}, "here")
+    told.attach(built)
+    assert Provenance.of(copy.deepcopy(built)) == told

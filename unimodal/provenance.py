@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import torch.nn as nn
@@ -35,7 +34,7 @@ class Provenance:
         for prefix, status in self.statuses.items():
             if status not in _STATUSES:
                 raise ValueError(f"the status of {prefix!r} must be one of {', '.join(_STATUSES)}, not {status!r}")
-        object.__setattr__(self, "statuses", MappingProxyType(dict(self.statuses)))
+        object.__setattr__(self, "statuses", dict(self.statuses))
 
     @staticmethod
     def of(model: nn.Module) -> "Provenance":

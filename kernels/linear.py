@@ -1,0 +1,69 @@
+"""Affine maps with a weight that is laid out once for the processor's matrix kernel (oneDNN), for inference on CPUs.
+
+Source: Intel oneDNN developer guide, "Matrix Multiplication", weights format ``any`` (a plain row-major weight is
+copied into the kernel's blocked layout at every call; a packed one is not).
+Axes: ... any leading axes, I inputs, O outputs.
+
+Tolerance of the fast path against :func:`reference`, relative to the largest value:
+
+    float32 5e-6    bfloat16 2e-2
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unimodal.kernels.dispatch import Choice, Wish, decide
+
+__all__ = ["choose", "linear", "pack", "reference"]
+
+
+def pack(weight: Tensor) -> Tensor:
+    """The weight (O, I) in the kernel's own layout: an opaque tensor for :func:`linear` only.
+
+    Raises:
+        RuntimeError: :func:`choose` refuses the weight; the message holds the reason.
+    """
+    choose(weight, implementation="require")
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+
+
+def linear(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    """y = x W^T + b, without a gradient.
+
+    Args:
+        packed: What :func:`pack` made of W.
+
+    Shapes:
+        x: (..., I);  bias: (O,);  returns (..., O) in x's dtype.
+
+    Raises:
+        RuntimeError: a gradient is asked for: x or the bias needs one and gradients are on.
+    """
+    if torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad)):
+        raise RuntimeError("a packed linear map has no gradient: use torch.inference_mode, or the model as it was")
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+
+
+def reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The map in plain torch, with the plain weight."""
+    return F.linear(x, weight, bias)
+
+
+def choose(weight: Tensor, *, implementation: Wish = "auto") -> Choice:
+    """Whether a weight can be packed here, and why."""
+    return decide(implementation, "oneDNN with a packed weight", _refusal(weight))
+
+
+def _refusal(weight: Tensor) -> str | None:
+    if weight.device.type != "cpu":
+        return f"it lies on {weight.device}, not on the CPU"
+    if not torch.backends.mkldnn.is_available():
+        return "this torch is built without oneDNN"
+    if weight.numel() == 0:
+        return "it is empty"
+    if weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return None
+    if weight.dtype == torch.float32:
+        return None
+    return f"this processor's kernel does not take {weight.dtype}"
