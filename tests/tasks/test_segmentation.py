@@ -100,7 +100,8 @@ def test_the_loss_is_the_weighted_cross_entropy_of_the_upsampled_scores():
     sample = task.read(picture(32, 32))
     labels = np.random.default_rng(0).integers(0, 3, (32, 32)).astype(np.uint8)
     with torch.no_grad():
-        scores = torch.nn.functional.interpolate(module(task.tokenizer.collate([sample])), size=(32, 32), mode="bilinear")
+        cells = module(task.tokenizer.collate([sample]))
+        scores = torch.nn.functional.interpolate(cells, size=(32, 32), mode="bilinear")
         log_p = scores[0].log_softmax(0).double()
     total = weight_sum = 0.0
     for y in range(32):
