@@ -22,6 +22,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from cifar10_encoder import augmented, read
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unimodal.recipes.small_image_encoder import small_image_encoder
@@ -67,8 +68,10 @@ def main() -> None:
             module.encoder.eval()
             result["top1"] = accuracy(through(module), test_images, test_labels)
         else:
-            features = embedded(stage, encoder, images)
-            result = train(stage, module.head, module.head, features, labels, options.run)
+            features = embedded(stage, encoder, images, options.run / stage)
+            mean, scale = features.mean(0), features.std(0) + 1e-6
+            result = train(stage, module.head, module.head, (features - mean) / scale, labels, options.run)
+            fold(module.head, mean, scale)
             result["top1"] = accuracy(through(module), test_images, test_labels)
         print(stage, result, flush=True)
         if stage == "trained":
@@ -91,16 +94,28 @@ def through(module: Any) -> Callable[[Tensor], Tensor]:
     return lambda pixels: module.head(module.encoder.embed(Batch("image", pixels)))
 
 
-def embedded(stage: str, encoder: Any, images: Tensor) -> Tensor:
-    """The frozen encoder's vector of every picture."""
+def embedded(stage: str, encoder: Any, images: Tensor, folder: Path) -> Tensor:
+    """The frozen encoder's vector of every picture; kept in the stage's folder."""
     encoder.eval().requires_grad_(False)
+    path = folder / "vectors.safetensors"
+    if path.exists():
+        return load_file(path)["vectors"]
     chunks = []
     with torch.inference_mode():
         for i, chunk in enumerate(images.split(500)):
             chunks.append(encoder.embed(Batch("image", chunk)))
             if i % 20 == 0:
                 print(f"{stage}: vectors of {i * 500}/{len(images)} pictures", flush=True)
-    return torch.cat(chunks).clone()
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({"vectors": torch.cat(chunks)}, path)
+    return load_file(path)["vectors"]
+
+
+def fold(head: nn.Linear, mean: Tensor, scale: Tensor) -> None:
+    """Let a head that was trained on (x - mean) / scale take x itself."""
+    with torch.no_grad():
+        head.weight /= scale
+        head.bias -= head.weight @ mean
 
 
 def train(
