@@ -114,8 +114,8 @@ def embedded(stage: str, encoder: Any, images: Tensor, folder: Path) -> Tensor:
 def fold(head: nn.Linear, mean: Tensor, scale: Tensor) -> None:
     """Let a head that was trained on (x - mean) / scale take x itself."""
     with torch.no_grad():
-        head.weight /= scale
-        head.bias -= head.weight @ mean
+        head.weight.div_(scale)
+        head.bias.sub_(head.weight @ mean)
 
 
 def train(
