@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PORT ?= 7860
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench new
+.PHONY: help setup demo test check format bench docs new
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ bench: setup ## measure every claim in benchmarks/ and write benchmarks/results/
 	    [ $$name = paired ] && continue; \
 	    echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; \
 	done
+
+docs: setup ## write docs/systems.md and docs/benchmarks.md again
+	$(BIN)/python docs/make_systems.py
+	$(BIN)/python docs/make_benchmarks.py
 
 new: setup ## start a part and its test: make new kind=mixer name=averaging
 	@$(BIN)/python -m unimodal.scaffold "$(kind)" "$(name)"
