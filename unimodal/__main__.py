@@ -20,8 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, _interrupt) if _in_main_thread() else None
     try:
         code = application()(words, prog_name="unimodal", standalone_mode=False)
+        if code == 130:  # the application's own way to say that it was interrupted
+            sys.stderr.write("interrupted\n")
         return code if isinstance(code, int) else 0
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         if debug and not hasattr(error, "format_message"):
             raise
         told = failure(error)

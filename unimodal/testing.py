@@ -3,12 +3,13 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_HOME = {"check_part": "unimodal.part_checks"}
+_HOME = {"check_part": "unimodal.part_checks", "check_task": "unimodal.task_checks"}
 
-__all__ = ["check_part"]
+__all__ = ["check_part", "check_task"]
 
 if TYPE_CHECKING:
     from unimodal.part_checks import check_part
+    from unimodal.task_checks import check_task
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ EXIT_CODES = "\n\n".join(
     (
         "Exit codes:",
         "0 all went well",
-        "1 finished, and some rows are errors (doctor: something does not work; list FAMILY: a plugin is broken)",
+        "1 finished, and some rows are errors (doctor: something does not work)",
         "2 wrong usage, an unknown name, or an output folder of another run",
         "3 nothing could be done: no usable input, weights or package",
         "130 interrupted; what was done is kept, and the same command goes on",

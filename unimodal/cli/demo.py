@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from unimodal.cli.settings import Device, torch_device
 from unimodal.errors import MissingExtraError
 
 __all__ = ["demo"]
@@ -13,6 +14,7 @@ __all__ = ["demo"]
 def demo(
     host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine alone.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 7860,
+    device: Device = "auto",
 ) -> int:
     """Open the demo: a tab for each installed task."""
     try:
@@ -21,5 +23,5 @@ def demo(
         if str(error.name).startswith("gradio"):
             raise MissingExtraError("gradio", "demo") from error
         raise
-    serve(host=host, port=port)
+    serve(host=host, port=port, device=torch_device(device))
     return 0

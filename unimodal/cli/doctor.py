@@ -18,6 +18,7 @@ Finding = tuple[str, bool | None, str]  # what, whether it works (None: it need 
 def doctor() -> int:
     """Check this installation. Exit code 1 if something that should work does not."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console, failed = Console(), 0
@@ -32,7 +33,7 @@ def doctor() -> int:
         table = Table("", "", "", title=title, title_justify="left", show_header=False)
         for what, works, remark in findings:
             failed += works is False
-            table.add_row({True: "ok", False: "FAILS", None: "-"}[works], what, remark)
+            table.add_row({True: "ok", False: "FAILS", None: "-"}[works], escape(what), escape(remark))
         console.print(table)
     console.print(f"{failed} of these should work and do not" if failed else "all is well")
     return 1 if failed else 0
@@ -98,8 +99,10 @@ def _packages() -> Iterator[Finding]:
 def _plugins() -> Iterator[Finding]:
     from unimodal.catalog import FAMILIES, catalog
 
+    installed = 0
     for family in FAMILIES:
         known = catalog(family)
+        installed += sum(known.source(name) != "unimodal" for name in known.names())
         problems = known.problems()
         for problem in problems:
             yield f"{family} {problem.name} of {problem.source}", False, problem.cause
@@ -107,6 +110,8 @@ def _plugins() -> Iterator[Finding]:
         for name in known.names():
             if known.source(name) != "unimodal" and (name, known.source(name)) not in broken:
                 yield f"{family} {name}", True, known.source(name)
+    if not installed:
+        yield "none", None, "other packages join by entry points such as unimodal.tasks"
 
 
 def _weights() -> Iterator[Finding]:
@@ -129,7 +134,7 @@ def _tasks(known: Any) -> Iterator[tuple[str, Any]]:
     for name in known.names():
         try:
             yield name, known[name]
-        except Exception:  # told under plugins
+        except (Exception, SystemExit):  # told under plugins
             continue
 
 

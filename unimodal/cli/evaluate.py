@@ -41,7 +41,8 @@ def _show(task: str, metrics: dict[str, float], samples: int, errors: int) -> No
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("metric", "value", title=f"{task}: {samples - errors} samples measured, {errors} errors left out")
+    typer.echo(f"{task}: {samples - errors} samples measured, {errors} errors left out")
+    table = Table("metric", "value")
     for name, value in metrics.items():
         table.add_row(name, f"{value:.4f}")
     Console().print(table)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from unimodal.errors import CheckpointError, InputError, MissingExtraError, UnknownNameError
+from unimodal.errors import CheckpointError, InputError, UnknownNameError
 
 __all__ = ["Failure", "failure"]
 
@@ -21,7 +21,7 @@ def failure(error: BaseException) -> Failure:
         return Failure("interrupted\n", 130)
     if (message := getattr(error, "format_message", None)) is not None:  # the command line's own usage errors
         return Failure(_line(message()) if message() else "", getattr(error, "exit_code", 2))
-    if isinstance(error, InputError | CheckpointError | MissingExtraError):
+    if isinstance(error, InputError | CheckpointError | ImportError):
         return Failure(_line(str(error)), 3)
     if isinstance(error, UnknownNameError | ValueError):
         return Failure(_line(str(error)), 2)

@@ -27,6 +27,7 @@ def info(
         typer.echo(json.dumps(found, indent=1, default=str))
         return 0
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -35,7 +36,7 @@ def info(
             console.print(f"{key}: {value}", markup=False, highlight=False, soft_wrap=True)
     table = Table("part", "class", "parameters", "weights")
     for row in found["parts"]:
-        table.add_row(row["part"], row["class"], f"{row['parameters']:,}", row["status"])
+        table.add_row(escape(row["part"]), row["class"], f"{row['parameters']:,}", row["status"])
     console.print(table)
     for key, value in found["card"].items():
         console.print(f"  {key}: {value}", markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """list: what is installed, from this package and from plugins, and which plugins cannot be used and why."""
 
 import inspect
+import re
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ def listing(
 ) -> int:
     """List everything that can be used, by family: name, what it does, and who provides it."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     if family is not None and family not in FAMILIES:
@@ -29,7 +31,7 @@ def listing(
             "name", "what it does", "source", *(["parameters"] if sizes else []), title=name, title_justify="left"
         )
         for row in rows:
-            table.add_row(*(row if sizes else row[:3]))
+            table.add_row(*(escape(word) for word in (row if sizes else row[:3])))
         if rows:
             console.print(table)
     if problems:
@@ -37,7 +39,7 @@ def listing(
     for problem in problems:
         words = f"  {FAMILIES[problem.family]} {problem.name!r} of {problem.source}: {problem.cause}"
         console.print(words, markup=False, highlight=False, soft_wrap=True)
-    return 1 if problems and family else 0
+    return 0
 
 
 def _family(family: str) -> tuple[list[tuple[str, str, str, str]], list[Problem]]:
@@ -49,11 +51,11 @@ def _family(family: str) -> tuple[list[tuple[str, str, str, str]], list[Problem]
             continue
         try:
             part: Any = known[name]
-        except Exception as error:  # one file of our own must not hide the others
+        except (Exception, SystemExit) as error:  # one file of our own must not hide the others
             problems.append(Problem(family, name, known.source(name), f"{type(error).__name__}: {error}"))
             continue
         size = _parameters(part) if family == "recipes" else ""
-        rows.append((name, _first_line(part), known.source(name), size))
+        rows.append((name, _what(part), known.source(name), size))
     return rows, problems
 
 
@@ -61,9 +63,12 @@ def _source(known: Any, name: str) -> str:
     return known.source(name) if name in known else ""
 
 
-def _first_line(part: Any) -> str:
-    words = getattr(part, "summary", None) or inspect.getdoc(part) or ""
-    return str(words).strip().partition("\n")[0]
+def _what(part: Any) -> str:
+    """A task's summary; of a part the first paragraph of its file, which says it in words."""
+    module = inspect.getmodule(part)
+    words = getattr(part, "summary", None) or (module and module.__doc__) or inspect.getdoc(part) or ""
+    paragraph = " ".join(inspect.cleandoc(str(words)).partition("\n\n")[0].split())
+    return re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", paragraph)
 
 
 def _parameters(recipe: Any) -> str:

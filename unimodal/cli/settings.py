@@ -5,7 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["BatchTokens", "Column", "Device", "Recursive", "Weights", "Workers", "ready_task", "torch_device"]
+from unimodal.errors import UnknownNameError
+
+__all__ = [
+    "BatchTokens",
+    "Column",
+    "Device",
+    "Recursive",
+    "Weights",
+    "Workers",
+    "known_task",
+    "ready_task",
+    "torch_device",
+]
 
 Weights = Annotated[
     Path | None, typer.Option(help="Folder written by 'unimodal train'; the task's embedded weights by default.")
@@ -23,13 +35,33 @@ def ready_task(name: str, weights: Path | None, device: str) -> Any:
     """The task, loaded.
 
     Raises:
-        UnknownNameError: no such task. CheckpointError: no usable weights. ValueError: no such device.
+        UnknownNameError, ImportError: as :func:`known_task`.
+        CheckpointError: no usable weights.
+        ValueError: no such device.
     """
-    from unimodal.catalog import catalog
     from unimodal.task import load_task
 
-    _ = catalog("tasks")[name]  # a wrong name is told before anything is loaded
+    known_task(name)  # a wrong name is told before anything is loaded
     return load_task(name, weights, device=torch_device(device))
+
+
+def known_task(name: str) -> Any:
+    """The task's class.
+
+    Raises:
+        UnknownNameError: no such task.
+        ImportError: its plugin is broken; the message says whose it is and what is wrong.
+    """
+    from unimodal.catalog import catalog
+
+    tasks = catalog("tasks")
+    try:
+        return tasks[name]
+    except UnknownNameError:
+        raise
+    except (Exception, SystemExit) as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise ImportError(f"the task {name!r} of {tasks.source(name)} cannot be used: {cause}") from error
 
 
 def torch_device(name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from unimodal.cli.settings import Device, Workers, torch_device
+from unimodal.cli.settings import Device, Workers, known_task, torch_device
 
 __all__ = ["train"]
 
@@ -31,12 +31,11 @@ def train(
     Only the task's own parameters are learned, the encoder stays as it is. Ctrl-C keeps the state, and the same
     command goes on from it. Samples that cannot be read are skipped and named.
     """
-    from unimodal.catalog import catalog
     from unimodal.cli.progress import progress
     from unimodal.fitting import fit_task
     from unimodal.training import Progress
 
-    _ = catalog("tasks")[task]
+    known_task(task)
     options = {"classes": tuple(name.strip() for name in classes.split(","))} if classes else {}
     with progress("steps") as tell:
 

@@ -25,6 +25,7 @@ __all__ = ["RESERVED", "Progress", "Summary", "predictions", "run"]
 RESERVED = ("source", "status", "error", "artefacts")
 _TODO = -1
 _FIRST = {"source": pa.string(), "status": pa.string(), "error": pa.string()}
+_LAST = {"artefacts": pa.list_(pa.string())}
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def run(
     finally:
         kept = [place for place in places if place != _TODO]
         kept += [] if finished else sorted(set(journal.places()) - set(kept))
-        write_table(table, lambda: journal.rows(kept), _FIRST)
+        write_table(table, lambda: journal.rows(kept), first=_FIRST, last=_LAST)
         journal.close()
         if not finished:
             note(f"{len(kept)} of {inputs.total} rows are in {table}; run the same command again to go on")

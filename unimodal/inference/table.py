@@ -17,7 +17,13 @@ __all__ = ["write_table"]
 _CHUNK = 2000
 
 
-def write_table(path: Path, rows: Callable[[], Iterable[Mapping[str, Any]]], first: Mapping[str, pa.DataType]) -> int:
+def write_table(
+    path: Path,
+    rows: Callable[[], Iterable[Mapping[str, Any]]],
+    *,
+    first: Mapping[str, pa.DataType],
+    last: Mapping[str, pa.DataType],
+) -> int:
     """Write ``rows()`` to ``path``; returns how many there are. A few thousand rows are held at a time.
 
     The columns' types are found in a first pass, so ``rows`` is called twice. A column whose values are of no common
@@ -25,12 +31,14 @@ def write_table(path: Path, rows: Callable[[], Iterable[Mapping[str, Any]]], fir
 
     Args:
         first: Columns that are there in any case, in front, with their types.
+        last: The same, behind the others.
     """
-    types: dict[str, pa.DataType] = dict(first)
+    found: dict[str, pa.DataType] = {}
     for chunk in _chunks(rows()):
         for name in dict.fromkeys(name for row in chunk for name in row):
-            if name not in first:
-                types[name] = _common(types.get(name), [row.get(name) for row in chunk])
+            if name not in first and name not in last:
+                found[name] = _common(found.get(name), [row.get(name) for row in chunk])
+    types = {**first, **found, **last}
     schema = pa.schema([(name, kind) for name, kind in types.items() if not pa.types.is_null(kind)])
     aside, count = path.with_name(f".{path.name}.{os.getpid()}"), 0
     try:
