@@ -4,7 +4,7 @@ The checkpoints' JSON and the headers of their weights are read, never the weigh
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,12 @@ class About:
 
     Args:
         text: Markdown: parts with their provenance, scores, limits.
-        classes: Names that the task tells apart, where its options say them.
+        colours: A hex colour a class, where the task's options have ``classes`` and ``colours``.
         missing: Why the task cannot run here; empty if it can.
     """
 
     text: str
-    classes: tuple[str, ...] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
 
 
@@ -65,9 +65,7 @@ def about(task: Any) -> About:
         ordered = {**{key: card[key] for key in _FIRST if key in card}, **card}
         text += ["", f"**{title}**", "", *_bullets(ordered)] if ordered else []
     text += ["", "**From Python**", "", "```python", *_example(task), "```"]
-    classes = options.get("classes", ())
-    named = tuple(classes) if all(isinstance(name, str) for name in classes) else ()
-    return About("\n".join(text), named, " and ".join(missing))
+    return About("\n".join(text), _colours(options), " and ".join(missing))
 
 
 def _rows(part: str, folder: Path, provenance: Provenance) -> list[str]:
@@ -85,6 +83,11 @@ def _rows(part: str, folder: Path, provenance: Provenance) -> list[str]:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(folder / WEIGHTS, f"cannot be read ({error})") from error
     return [f"- {part} `{folder.name}`: {status}, {count:,} parameters" for status, count in counts.items()]
+
+
+def _colours(options: Mapping[str, Any]) -> dict[str, str]:
+    classes, colours = options.get("classes") or (), options.get("colours") or ()
+    return {str(name): "#" + bytes(colour).hex() for name, colour in zip(classes, colours, strict=False)}
 
 
 def _absent(what: str, path: Path, error: CheckpointError) -> str:

@@ -3,11 +3,12 @@
 Importing this file needs the extra ``demo``.
 """
 
+import asyncio
 import html
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,30 +134,28 @@ def _fill(tab: Tab, desk: Desk) -> None:
                 rows = [[str(example)] for example in tab.examples]
                 samples = gr.Examples(rows, given, label="Or try one of these", cache_examples=False)
         with gr.Column(scale=6, min_width=300):
-            viewers = [viewer(kind, tab.about.classes) for kind in task.outputs]
+            viewers = [viewer(kind, tab.about.colours) for kind in task.outputs]
             elapsed = gr.Markdown("", elem_classes="elapsed")
     with gr.Accordion("About this model", open=False):
         gr.Markdown(tab.about.text)
-    shown = [component for one in viewers for component in one.components]
+    shown = [one.component for one in viewers]
     seconds = gr.State(None)
 
-    def predict(payload: Any, progress: gr.Progress = gr.Progress()) -> Iterator[list[Any]]:  # noqa: B008
-        """Ask the task about one input; between two yields a cancelled request ends."""
-        begun, nothing_yet = time.perf_counter(), [gr.skip() for _ in (*shown, seconds)]
+    async def predict(payload: Any, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+        """Ask the task about one input. The work is in threads, so that a request can be cancelled at any time."""
+        begun = time.perf_counter()
         try:
-            source = opened(payload, modality)
             progress(0.1, "Reading the file" if task.name in desk else "Loading the model")
-            yield nothing_yet
-            sample = desk.task(task.name).read(source)
+            loaded = await asyncio.to_thread(desk.task, task.name)
+            sample = await asyncio.to_thread(lambda: loaded.read(opened(payload, modality)))
             progress(0.5, "Predicting")
-            yield nothing_yet
-            rendered = desk.answer(task.name, sample)
+            rendered = await asyncio.to_thread(desk.answer, task.name, sample)
         except InputError as error:
             raise _told("This file cannot be used", error) from error
         except CheckpointError as error:
             raise _told("The model cannot be loaded", error) from error
-        values = [v for kind, one in zip(task.outputs, viewers, strict=True) for v in one.values(rendered[kind])]
-        yield [*values, time.perf_counter() - begun]
+        values = [one.value(rendered[kind]) for kind, one in zip(task.outputs, viewers, strict=True)]
+        return [*values, time.perf_counter() - begun]
 
     def queued(listen: Any, **options: Any) -> Any:
         return listen(
@@ -176,10 +175,9 @@ def _fill(tab: Tab, desk: Desk) -> None:
     private: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     for event in events:
         event.success(lambda s: f"Answered in {s:.2f} s on {desk.device}.", seconds, elapsed, **private)
-        event.failure(lambda: "No answer.", None, elapsed, **private)
     run.click(lambda: "", None, elapsed, **private)
     cancel.click(lambda: "Cancelled.", None, elapsed, cancels=events, **private)
-    given.input(lambda: [None for _ in shown], None, shown, **private)
+    given.input(lambda: [None] * len(shown) if shown[1:] else None, None, shown, **private)
 
 
 def _told(title: str, error: InputError | CheckpointError) -> gr.Error:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,11 @@ serve(port=int(sys.argv[1]))
 
 @dataclass
 class Server:
-    """A demo in its own process."""
+    """A demo in its own process. Its task ``slow`` answers once the file ``release`` exists."""
 
     process: subprocess.Popen[bytes]
     log: Path
+    release: Path
 
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8")
@@ -55,13 +56,17 @@ class Server:
             time.sleep(0.05)
         raise AssertionError(f"the demo did not start:\n{self.text()}")
 
-    def interrupt(self, limit_s: float = 30.0) -> int:
+    def interrupt(self, limit_s: float = 60.0) -> None:
+        """Ctrl-C: it has to end by itself, without an error, and to say so."""
         self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.wait(limit_s)
+            status = self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+        assert status == 0, f"Ctrl-C ended the demo with status {status}:\n{self.text()}"
+        assert "The demo has ended." in self.text()
+        assert "KeyboardInterrupt" not in self.text()
 
 
 def start(folder: Path, port: int, **environment: str) -> Server:
@@ -72,19 +77,14 @@ def start(folder: Path, port: int, **environment: str) -> Server:
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
+        "UNIMODAL_TEST_RELEASE": str(folder / "release"),
         **environment,
     }
     log = folder / "log.txt"
     with log.open("wb") as file:
         command = [sys.executable, "-c", PROGRAM, str(port)]
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, cwd=folder)
-    return Server(process, log)
-
-
-@pytest.fixture(scope="session")
-def start_demo() -> Callable[..., Server]:
-    """Starts a demo: (folder, port, **environment) -> Server."""
-    return start
+    return Server(process, log, folder / "release")
 
 
 @pytest.fixture(scope="session")

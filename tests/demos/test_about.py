@@ -12,6 +12,7 @@ from unimodal.provenance import Provenance
 from unimodal.recipes.small_image_encoder import small_image_encoder
 from unimodal.task import save_task
 from unimodal.tasks.classification import Classification
+from unimodal.tasks.segmentation import Segmentation
 
 
 @pytest.fixture
@@ -43,14 +44,22 @@ def test_scores_and_limits_of_the_card_come_first(encoder: Path):
     assert "- Scores:\n  - top1: 0.1235\n- Limits: small; square\n- Recipe: a recipe" in told
 
 
-def test_the_task_s_own_weights_and_classes_are_told(encoder: Path, tmp_path: Path):
+def test_the_task_s_own_weights_are_told(encoder: Path, tmp_path: Path):
     task_class = variant(str(encoder), str(tmp_path / "a_head"))
     task = task_class(task_class.build(small_image_encoder(dim=32, depth=1, heads=2, widths=(8, 16))()))
     save_task(task, tmp_path / "a_head", card={"limits": "knows digits"})
     told = about(task_class)
     assert "- Task head `a_head`: trained, 330 parameters" in told.text
     assert "- Limits: knows digits" in told.text
-    assert told.classes == tuple("0123456789")
+
+
+def test_classes_have_the_colours_of_the_task_s_options(encoder: Path, tmp_path: Path):
+    folder = tmp_path / "a_head"
+    task_class = type("Variant", (Segmentation,), {"encoder": str(encoder), "weights": str(folder)})
+    options = {"classes": ("sky", "road"), "colours": ((0, 128, 255), (9, 8, 7))}
+    model: Any = small_image_encoder(dim=32, depth=1, heads=2, widths=(8, 16))()
+    save_task(task_class(task_class.build(model, **options)), folder, card={})
+    assert about(task_class).colours == {"sky": "#0080ff", "road": "#090807"}
 
 
 def test_a_published_encoder_is_named_and_not_fetched():

@@ -57,13 +57,12 @@ def test_every_task_answers_its_examples_as_it_does_without_the_page(client: Cli
         answer = client.predict(handle_file(example), api_name=f"/{name}")
         (prediction,) = task.predict([task.read(example)])
         rendered = prediction.render()
-        if task.outputs == ("classes",):
-            best = dict(sorted(rendered["classes"].items(), key=lambda pair: -pair[1])[:5])
-            assert {c["label"]: c["confidence"] for c in answer["confidences"]} == best
-        if "segments" in task.outputs:
-            shown = {name for mask, name in rendered["segments"][1] if mask.any()}
-            assert {a["label"] for a in answer[0]["annotations"]} <= shown
-            assert answer[1]["confidences"][0]["label"] in shown
+        told = dict(zip(task.outputs, answer if isinstance(answer, tuple) else (answer,), strict=True))
+        best = sorted(rendered["classes"].items(), key=lambda pair: -pair[1])[:5]
+        assert {c["label"]: c["confidence"] for c in told["classes"]["confidences"]} == dict(best)
+        if "segments" in told:
+            masks = sorted(rendered["segments"][1], key=lambda pair: -pair[0].sum())
+            assert [a["label"] for a in told["segments"]["annotations"]] == [name for _, name in masks]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -106,10 +105,10 @@ def test_nothing_chosen_is_a_clear_message(client_beside: Client):
 
 
 def test_every_kind_of_output_reaches_the_client(client_beside: Client, street: Path):
-    picture, share, result, text, table, classes = client_beside.predict(handle_file(street), api_name="/gallery")
+    picture, result, text, table, classes = client_beside.predict(handle_file(street), api_name="/gallery")
     assert {a["label"] for a in picture["annotations"]} == {"dark", "dim", "light", "bright"}
-    assert sum(c["confidence"] for c in share["confidences"]) == pytest.approx(1)
-    assert Image.open(result).size == Image.open(street).size
+    with Image.open(result) as mirrored, Image.open(street) as photo:
+        assert mirrored.size == photo.size
     assert text == "street_rain.jpg: 480 x 360"
     assert table["headers"] == ["name", "share"]
     assert [row[0] for row in table["data"]] == ["dark", "dim", "light", "bright"]
@@ -151,7 +150,6 @@ def test_the_page_is_on_loopback_and_sends_no_telemetry(alone: Any):
     settings = configuration(alone)
     assert alone.address().startswith("http://127.0.0.1:")
     assert settings["analytics_enabled"] is False
-    assert settings["is_space"] is False
     assert settings["max_file_size"] == 32 * 2**20
 
 
@@ -159,14 +157,6 @@ def test_a_port_in_use_is_told_and_the_next_free_one_taken(alone: Any, beside: A
     taken, free = (int(server.address().rpartition(":")[2]) for server in (alone, beside))
     assert taken < free <= taken + 20
     assert f"Port {taken} is in use; taking {free}." in beside.text()
-
-
-def test_ctrl_c_ends_it_cleanly(start_demo: Any, tmp_path: Path):
-    server = start_demo(tmp_path, 0)
-    server.address()
-    assert server.interrupt() == 0
-    assert server.text().strip().endswith("The demo has ended.")
-    assert "Traceback" not in server.text()
 
 
 def test_no_free_port_is_a_clear_message(monkeypatch: pytest.MonkeyPatch):
