@@ -79,7 +79,7 @@ def viewer(kind: str, colours: Mapping[str, str] | None = None) -> Viewer:
     if kind == "classes":
         return Viewer(gr.Label(label="Classes", num_top_classes=5), lambda value: value)
     if kind == "segments":
-        return Viewer(gr.AnnotatedImage(label="Segments", color_map=dict(colours or {}) or None), _segments)
+        return Viewer(gr.AnnotatedImage(label="Segments", height=380, color_map=dict(colours or {}) or None), _segments)
     if kind == "image":
         buttons: list[Any] = ["download", "fullscreen"]
         return Viewer(gr.Image(label="Result", format="png", interactive=False, buttons=buttons), lambda value: value)
