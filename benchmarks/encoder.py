@@ -2,7 +2,7 @@
 
     python -m benchmarks.encoder [--model tiny|small|base] [--batch 8] [--rounds 15] [--save]
 
-``unimodal`` runs as loaded, ``unimodal, prepacked`` as the batch runner uses it on a CPU. The ratio of each candidate
+``unimodal`` runs as loaded, ``unimodal, prepacked`` after :func:`unimodal.prepack.prepack`. The ratio of each candidate
 is the CPU time of timm over its own; the goal is at least 1.0 against the faster of both peers.
 """
 
