@@ -6,6 +6,7 @@ Axes: B pictures, D encoder width, K classes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,17 +25,32 @@ from unimodal.sample import Batch, Sample
 __all__ = ["Classification"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassPrediction:
-    """Class probabilities of one picture, likeliest first."""
+    """Class probabilities of one picture.
+
+    Args:
+        source: The picture.
+        classes: Names of the K classes.
+        probabilities: (K,), in the order of ``classes``.
+        top: The five likeliest, likeliest first.
+    """
 
     source: str
-    ranked: tuple[tuple[str, float], ...]
+    classes: tuple[str, ...]
+    probabilities: Tensor
+    top: tuple[tuple[str, float], ...]
+
+    @cached_property
+    def ranked(self) -> tuple[tuple[str, float], ...]:
+        """All classes with their probabilities, likeliest first."""
+        values, order = self.probabilities.sort(descending=True, stable=True)
+        return tuple((self.classes[i], p) for i, p in zip(order.tolist(), values.tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
         """The best class, its probability, and the five best."""
-        top = [{"label": name, "probability": p} for name, p in self.ranked[:5]]
-        return {"label": self.ranked[0][0], "probability": self.ranked[0][1], "top": top}
+        top = [{"label": name, "probability": p} for name, p in self.top]
+        return {"label": self.top[0][0], "probability": self.top[0][1], "top": top}
 
     def save(self, folder: Path, stem: str) -> list[Path]:
         """Nothing: the row says it all."""
@@ -92,7 +108,7 @@ class Classification:
 
     def __init__(self, module: ClassifierModule) -> None:
         self.module = module
-        self.classes: tuple[str, ...] = module.options["classes"]
+        self.classes: tuple[str, ...] = tuple(module.options["classes"])
         self.tokenizer: Any = module.encoder.tokenizer("image")
 
     @staticmethod
@@ -116,12 +132,14 @@ class Classification:
         if not samples:
             return []
         with torch.inference_mode():
-            probability_BK = self._logits(samples).float().softmax(-1)
-        probability_BK, index_BK = probability_BK.sort(dim=-1, descending=True, stable=True)
-        rows = zip(samples, probability_BK.tolist(), index_BK.tolist(), strict=True)
+            probability_BK = self._logits(samples).float().softmax(-1).cpu()
+            best_BT, index_BT = probability_BK.topk(min(5, len(self.classes)), sorted=True)
+        rows = zip(samples, probability_BK, best_BT.tolist(), index_BT.tolist(), strict=True)
         return [
-            ClassPrediction(sample.source, tuple(zip([self.classes[i] for i in index_K], p_K, strict=True)))
-            for sample, p_K, index_K in rows
+            ClassPrediction(
+                sample.source, self.classes, p_K, tuple((self.classes[i], p) for i, p in zip(at, best, strict=True))
+            )
+            for sample, p_K, best, at in rows
         ]
 
     def labelled(self, path: Path) -> Sequence[tuple[Any, str]]:
