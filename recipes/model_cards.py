@@ -24,7 +24,7 @@ TEXT = """# {name}
 | Command | `{command}` |
 | Seed | {seed} |
 | Steps | {steps:,} |
-| Time | {minutes:.0f} minutes, {machine} |
+| Time | {time}, {machine} |
 | Trained parameters | {parameters:,} |
 
 ## Measured
@@ -52,12 +52,18 @@ def main() -> None:
         target.mkdir(parents=True, exist_ok=True)
         for file in source.glob("*"):
             shutil.copyfile(file, target / file.name)
+        shutil.copyfile(getattr(options, name) / "result.json", target / "measured.json")
         settings = json.loads(next(target.glob("[ct]*.json")).read_text())
         card, trained = settings["card"], runs[name]["trained"]
-        text = TEXT.format(what=what, scores=scores, notes=notes, minutes=trained["spent_s"] / 60,
+        text = TEXT.format(what=what, scores=scores, notes=notes, time=duration(trained["spent_s"]),
                            machine=options.machine, parameters=trained["trained_parameters"], **{k: card[k] for k in
                            ("name", "data", "licence", "command", "seed", "steps")})  # fmt: skip
         (target / "README.md").write_text(text)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.1f} seconds"
 
 
 def encoder_scores(runs: dict[str, Any]) -> str:
@@ -74,7 +80,8 @@ def classification_scores(runs: dict[str, Any]) -> str:
         "scratch": "control: encoder and head from scratch, equal steps",
         "baselines": "baseline: linear on pixels, equal steps",
     }
-    rows = "\n".join(f"| {text} | {runs['classification'][key]['top1']:.1%} |" for key, text in names.items())
+    run = runs["classification"]
+    rows = "\n".join(f"| {text} | {run[key]['top1']:.1%} |" for key, text in names.items() if key in run)
     return "CIFAR-10 test split, top-1.\n\n| | top-1 |\n| --- | --- |\n" + rows
 
 
@@ -83,12 +90,12 @@ def segmentation_scores(runs: dict[str, Any]) -> str:
     run = runs["segmentation"]
     rows = {
         "**frozen encoder + dense head (ships)**": run["trained"],
-        "control: frozen random encoder + dense head": run["random"],
-        "control: encoder and head from scratch, equal steps": run["scratch"],
+        "control: frozen random encoder + dense head": run.get("random"),
+        "control: encoder and head from scratch, equal steps": run.get("scratch"),
         "baseline: linear on colour and place": run["baselines"]["linear"],
         "baseline: position prior": run["baselines"]["position_prior"],
     }
-    lines = "\n".join(f"| {k} | {v['mean_iou']:.1%} | {v['pixel_accuracy']:.1%} |" for k, v in rows.items())
+    lines = "\n".join(f"| {k} | {v['mean_iou']:.1%} | {v['pixel_accuracy']:.1%} |" for k, v in rows.items() if v)
     classes = "\n".join(f"| {name} | {iou:.1%} |" for name, iou in run["trained"]["iou"].items())
     table = "CamVid test split (233 pictures, 11 classes) at full resolution.\n\n| | mean IoU | pixel accuracy |\n"
     return f"{table}| --- | --- | --- |\n{lines}\n\n| class | IoU |\n| --- | --- |\n{classes}"
