@@ -1,0 +1,78 @@
+"""The weights that ship do what their cards say, on real data that they were not trained on."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unimodal.checkpoint import load_checkpoint
+from unimodal.task import load_task
+
+WEIGHTS = Path(__file__).parents[1] / "unimodal" / "weights"
+FOLDERS = ["small_image_encoder", "classification_cifar10", "segmentation_camvid"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_checkpoint_has_a_card_with_what_was_measured(folder):
+    settings = json.loads(next((WEIGHTS / folder).glob("[ct]*.json")).read_text())
+    card = settings["card"]
+    assert {"name", "data", "licence", "command", "seed", "steps", "spent_s"} <= set(card)
+    text = (WEIGHTS / folder / "README.md").read_text()
+    for word in (card["name"], card["command"], "Licence", "Seed", "Measured"):
+        assert word in text
+
+
+def test_all_weights_together_are_small():
+    assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) < 60e6
+
+
+def test_the_encoder_says_that_it_is_trained():
+    model, info = load_checkpoint(WEIGHTS / "small_image_encoder")
+    assert not info.provenance.random(model)
+    assert {info.provenance.status(name) for name in model.state_dict()} == {"trained"}
+
+
+def test_both_tasks_stand_on_one_encoder_object():
+    assert load_task("classification").module.encoder is load_task("segmentation").module.encoder
+
+
+def test_the_classifier_keeps_its_cards_accuracy_on_the_first_thousand_test_pictures(shared_data):
+    import pyarrow.parquet as pq
+
+    task = load_task("classification")
+    card = json.loads((WEIGHTS / "classification_cifar10" / "task.json").read_text())["card"]
+    rows = pq.read_table(shared_data / "cifar10" / "cifar10_test.parquet").slice(0, 1000).to_pylist()
+    samples = [task.read(io.BytesIO(row["image"])) for row in rows]
+    predictions = [p for i in range(0, 1000, 250) for p in task.predict(samples[i : i + 250])]
+    right = [p.ranked[0][0] == task.classes[row["label"]] for p, row in zip(predictions, rows, strict=True)]
+    # 1,000 of 10,000 pictures: three standard errors of a share around 0.8
+    assert np.mean(right) == pytest.approx(card["top1"], abs=3 * (0.8 * 0.2 / 1000) ** 0.5)
+    assert np.mean(right) >= 0.75
+
+
+def test_the_segmentation_keeps_its_quality_on_held_out_streets(shared_data, tmp_path):
+    import zipfile
+
+    task = load_task("segmentation")
+    archives = [zipfile.ZipFile(shared_data / "camvid" / f"camvid_{kind}.zip") for kind in ("images", "masks")]
+    names = [name for name in archives[0].namelist() if name.startswith("test/")][::12]
+    metrics = task.metrics()
+    for name in names:
+        prediction = task.predict([task.read(archives[0].read(name))])[0]
+        for metric in metrics.values():
+            metric.update(prediction, archives[1].read(name.replace(".webp", ".png")))
+    assert len(names) >= 18
+    assert metrics["mean_iou"].compute() >= 0.36
+    assert metrics["pixel_accuracy"].compute() >= 0.68
+
+
+def test_predictions_are_the_same_at_every_call():
+    task = load_task("classification")
+    samples = [task.read(example) for example in task.examples()]
+    assert samples
+    first, second = task.predict(samples), task.predict(samples)
+    assert [p.ranked for p in first] == [p.ranked for p in second]
+    assert torch.tensor([sum(p for _, p in result.ranked) for result in first]).allclose(torch.ones(len(first)))
