@@ -138,8 +138,9 @@ def _models(folder: Path) -> tuple[Classification, Any, Any]:
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
-    sizes = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768}
-    config = transformers.ViTConfig(**sizes, image_size=224, num_labels=1000)
+    sizes: Any = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768}
+    config: Any = transformers.ViTConfig(**sizes, image_size=224)
+    config.num_labels = 1000
     peer: Any = transformers.ViTForImageClassification(config).eval()
     processor = transformers.ViTImageProcessor(size={"height": 224, "width": 224})
     for part in (peer, processor):
@@ -217,7 +218,8 @@ def _with_torchvision(file: Path) -> Tensor:
     from torchvision.io import decode_jpeg, read_file
     from torchvision.transforms.functional import resize
 
-    return resize(decode_jpeg(read_file(str(file))), [224, 224], antialias=True)
+    decoded: Any = decode_jpeg(read_file(str(file)))
+    return resize(decoded, [224, 224], antialias=True)
 
 
 if __name__ == "__main__":

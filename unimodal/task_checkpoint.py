@@ -5,6 +5,7 @@ The encoder is loaded once a process and device and shared by every task that st
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -22,16 +23,22 @@ from unimodal.weights_file import read_weights, replace_file, weights_digest, wr
 __all__ = ["TASK", "load_task_module", "save_task_module", "shared_encoder", "task_card"]
 
 TASK = "task.json"
+_LOADING = threading.Lock()
 _EMBEDDED = Path(__file__).parent / "weights"
 
 
-@cache
 def shared_encoder(name: str, device: str = "cpu") -> Model:
-    """The encoder called ``name`` on ``device``, frozen; the same object at every call.
+    """The encoder called ``name`` on ``device``, frozen; the same object at every call, from any thread.
 
     Args:
         name: What :func:`unimodal.load` takes; a bare name means an embedded one.
     """
+    with _LOADING:
+        return _loaded(name, device)
+
+
+@cache
+def _loaded(name: str, device: str) -> Model:
     from unimodal.pretrained import load
 
     model: Any = load(name if ":" in name or "/" in name else f"unimodal:{name}")

@@ -1,7 +1,7 @@
 """Pipeline: inputs to results in order, decoded ahead in threads, put into batches by cost, one bad input a bad row."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class Result:
 
 def predictions(
     task: Any, inputs: Iterable[Any], *, batch_tokens: int | None = None, workers: int = 2
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """The results of ``inputs``, one each, in their order. Nothing that an input or the task does ends the run.
 
     While the model works on a batch, ``workers`` threads decode the inputs of the next one and no further, so memory
@@ -70,7 +70,7 @@ def why(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _run(task: Any, inputs: Iterable[Any], budget: int, workers: int) -> Iterator[Result]:
+def _run(task: Any, inputs: Iterable[Any], budget: int, workers: int) -> Generator[Result]:
     window: list[tuple[Input, Sample | Exception]] = []
     cost, index, ahead = 0, 0, deque([2 * workers], maxlen=1)
     for item, got in _decoded(task, inputs, workers, ahead):
