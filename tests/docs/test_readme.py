@@ -3,12 +3,13 @@
 import contextlib
 import doctest
 import io
+import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,25 +106,27 @@ def run(commands: list[str]) -> list[tuple[str, int]]:
 
 
 def first_words_of_a_server(command: str) -> str:
-    """What a command that does not end by itself says up to its address; then it is interrupted, and must end well."""
+    """What a server says up to its address; then it is asked to end, and must end with a documented code.
+
+    By SIGTERM, which the command line takes as it takes Ctrl-C: SIGINT is ignored in whatever a shell runs behind.
+    """
+    words = ["bash", "-c", f"exec {command}"]
     server = subprocess.Popen(
-        ["bash", "-c", f"exec {command}"],
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        words, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=1
     )
-    assert server.stdout is not None
+    limit = threading.Timer(300, server.kill)
+    limit.start()
     said = []
-    for line in server.stdout:
-        said.append(line)
-        if "http://" in line:
-            break
-    server.send_signal(signal.SIGINT)
-    server.stdout.read()
-    server.stdout.close()
-    assert server.wait(60) == 0, "".join(said)
-    return "".join(line for line in said if not line.startswith("Port "))
+    with server:
+        assert server.stdout is not None
+        for line in server.stdout:
+            said.append(line)
+            if "http://" in line:
+                server.terminate()
+    limit.cancel()
+    assert server.returncode in (0, 130), "".join(said)
+    end = next(i for i, line in enumerate(said) if "http://" in line) + 1
+    return "".join(line for line in said[:end] if not line.startswith("Port "))
 
 
 def test_the_entry_point_shown_is_that_of_the_package_shown():
@@ -150,6 +153,15 @@ def test_the_exit_codes_are_those_of_the_help():
 
     rows = re.findall(r"^\| (\d+) \| (.*) \|$", TEXT, flags=re.MULTILINE)
     assert [f"{code} {meaning.replace('`', '')}" for code, meaning in rows] == EXIT_CODES.split("\n\n")[1:]
+
+
+@pytest.mark.parametrize(
+    "words, folder, figure",
+    [("top-1", "classification_cifar10", "top1"), ("mean IoU", "segmentation_camvid", "mean_iou")],
+)
+def test_the_scores_stated_are_those_of_the_model_cards(words, folder, figure):
+    card = json.loads((ROOT / "unimodal/weights" / folder / "task.json").read_text(encoding="utf-8"))["card"]
+    assert re.findall(rf"{words} ([\d.]+) %", TEXT) == [f"{100 * card[figure]:.1f}"]
 
 
 @pytest.mark.parametrize("page", PAGES)
