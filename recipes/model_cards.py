@@ -31,6 +31,8 @@ TEXT = """# {name}
 
 {scores}
 
+## Limits
+
 {notes}
 """
 
@@ -52,7 +54,9 @@ def main() -> None:
         target.mkdir(parents=True, exist_ok=True)
         for file in source.glob("*"):
             shutil.copyfile(file, target / file.name)
-        shutil.copyfile(getattr(options, name) / "result.json", target / "measured.json")
+        run = getattr(options, name)
+        shutil.copyfile(run / "result.json", target / "measured.json")
+        shutil.copyfile(run / ("" if name == "encoder" else "trained") / "curve.jsonl", target / "curve.jsonl")
         settings = json.loads(next(target.glob("[ct]*.json")).read_text())
         card, trained = settings["card"], runs[name]["trained"]
         text = TEXT.format(what=what, scores=scores, notes=notes, time=duration(trained["spent_s"]),
@@ -78,9 +82,10 @@ def classification_scores(runs: dict[str, Any]) -> str:
         "trained": "**frozen encoder + linear head (ships)**",
         "random": "control: frozen random encoder + linear head",
         "scratch": "control: encoder and head from scratch, equal steps",
+        "curve": "control: from scratch, after the first epoch (390 steps) of the encoder's own training",
         "baselines": "baseline: linear on pixels, equal steps",
     }
-    run = runs["classification"]
+    run = {**runs["classification"], "curve": runs["encoder"]["after_an_epoch"]}
     rows = "\n".join(f"| {text} | {run[key]['top1']:.1%} |" for key, text in names.items() if key in run)
     return "CIFAR-10 test split, top-1.\n\n| | top-1 |\n| --- | --- |\n" + rows
 
