@@ -43,7 +43,8 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        files = photos(Path(name), options.images)
+        (Path(name) / "photos").mkdir()
+        files = photos(Path(name) / "photos", options.images)
         candidates = _candidates(files, Path(name))
         size_kb = statistics.mean(file.stat().st_size for file in files) / 1e3
         report = compare(
@@ -116,7 +117,7 @@ def _candidates(files: list[Path], folder: Path) -> dict[str, Any]:
 
     def ours() -> None:
         shutil.rmtree(folder / "out", ignore_errors=True)
-        summary = run(task, files, folder / "out", batch_tokens=BATCH * samples[0].cost)
+        summary = run(task, files[0].parent, folder / "out", batch_tokens=BATCH * samples[0].cost)
         if (summary.ok, summary.errors) != (len(files), 0):
             raise RuntimeError(f"{summary.errors} errors: {summary.examples}")
 

@@ -108,7 +108,7 @@ def run(
     """
     out, started = Path(out), time.monotonic()
     named = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    if any(Path(source).resolve() == out.resolve() for source in named):
+    if any(os.path.isdir(source) and os.path.realpath(source) == os.path.realpath(out) for source in named):
         raise ValueError(f"{out} is one of the sources and cannot be the output folder too")
     inputs = find(named, column=column, recursive=recursive, skip=out)
     for words in inputs.notes:
@@ -118,8 +118,8 @@ def run(
     examples: list[str] = []
     try:
         with closing(_remaining(task, inputs, journal, places, counts, batch_tokens, workers)) as results:
-            for result, item in results:
-                error, places[result.index] = _record(result, item, journal, out if artefacts else None)
+            for result, item, key in results:
+                error, places[result.index] = _record(result, item, key, journal, out if artefacts else None)
                 counts["error" if error else "ok"] += 1
                 if error and len(examples) < 3:
                     examples.append(f"{item.name}: {error}")
@@ -160,28 +160,29 @@ def _remaining(
     counts: dict[str, int],
     batch_tokens: int | None,
     workers: int,
-) -> Generator[tuple[Result, Input]]:
+) -> Generator[tuple[Result, Input, str]]:
     """Results of the inputs without a prediction; ``places`` grows by one for each input, done or not."""
-    waiting: deque[tuple[int, Input]] = deque()
+    waiting: deque[tuple[int, Input, str]] = deque()
 
     def todo() -> Iterator[Input]:
         for item in inputs:
-            place = journal.find(_key(item))
+            key = _key(item)
+            place = journal.find(key)
             places.append(_TODO if place is None else place)
             if place is None:
-                waiting.append((len(places) - 1, item))
+                waiting.append((len(places) - 1, item, key))
                 yield item
             else:
                 counts["resumed"] += 1
 
     for result in predictions(task, todo(), batch_tokens=batch_tokens, workers=workers):
-        index, item = waiting.popleft()
-        yield replace(result, index=index), item
+        index, item, key = waiting.popleft()
+        yield replace(result, index=index), item, key
 
 
-def _record(result: Result, item: Input, journal: Journal, out: Path | None) -> tuple[str, int]:
+def _record(result: Result, item: Input, key: str, journal: Journal, out: Path | None) -> tuple[str, int]:
     """Write the row of ``result`` behind its artefacts: its error (empty: none), and where the row lies."""
-    key, error, line = _key(item), result.error, b""
+    error, line = result.error, b""
     stem = journal.stem(_stem(item), key)
     if error is None:
         try:
@@ -230,4 +231,4 @@ def _key(item: Input) -> str:
 
 
 def _stem(item: Input) -> str:
-    return re.sub(r"[^\w.-]+", "_", item.stem or Path(item.name).stem)[:100] or "input"
+    return re.sub(r"[^\w.-]+", "_", item.stem or os.path.splitext(os.path.basename(item.name))[0])[:100] or "input"

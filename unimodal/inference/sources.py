@@ -79,13 +79,14 @@ def find(
     names = [os.fspath(s) for s in ([sources] if isinstance(sources, str | os.PathLike) else sources)]
     if not names:
         raise InputError("no sources", "there is nothing to read", "give files, folders, globs or tables")
-    present = [name for name in names if os.path.lexists(name) or glob.has_magic(name)]
-    if not present:
+    if not any(os.path.lexists(name) or glob.has_magic(name) for name in names):
         raise InputError(names[0], "does not exist", _nearest_file(names[0]))
     total, streams, notes = 0, [], []
     for name in names:
         count, stream, note = _one(name, column, recursive, skip)
-        total, streams, notes = total + count, [*streams, stream], [*notes, *note]
+        total += count
+        streams.append(stream)
+        notes += note
     if not total:
         raise InputError(", ".join(names), "has no files", *notes[:1])
     return Sources(total, tuple(streams), tuple(notes))
@@ -94,17 +95,16 @@ def find(
 def _one(
     name: str, column: str | None, recursive: bool, skip: Path | None
 ) -> tuple[int, Callable[[], Iterator[Input]], list[str]]:
-    path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(name):
         return _folder(name, recursive, skip)
-    if path.is_file() and path.suffix.lower() in TABLES:
-        return _table(path, column)
+    if name.lower().endswith(TABLES) and os.path.isfile(name):
+        return _table(Path(name), column)
     if glob.has_magic(name) and not os.path.lexists(name):
         found = sorted(file for file in glob.iglob(name, recursive=True) if not os.path.isdir(file))
         if not found:
             raise InputError(name, "matches no file")
         return len(found), lambda: (Input(file, Path(file)) for file in found), []
-    return 1, lambda: iter([Input(name, path)]), []
+    return 1, lambda: iter([Input(name, Path(name))]), []
 
 
 def _folder(name: str, recursive: bool, skip: Path | None) -> tuple[int, Callable[[], Iterator[Input]], list[str]]:
