@@ -35,7 +35,8 @@ class SoftmaxAttention(nn.Module):
 
     def __init__(self, *, scale: float | None = None, implementation: Wish = "auto") -> None:
         super().__init__()
-        self.scale, self.implementation = scale, implementation
+        self.scale = scale
+        self.implementation: Wish = implementation
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, side: Side = Side()) -> Tensor:
         side.honour("mask", "bias", "causal", "lengths", "cu_seqlens")
