@@ -13,6 +13,12 @@ import pytest
 from unimodal.__main__ import main
 
 COUNT = 400
+# A shell that starts the suite in the background lets its children ignore SIGINT; a terminal does not.
+RUN = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("unimodal", run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +31,7 @@ def pictures(coloured_shapes, tmp_path_factory):
 
 
 def start(pictures, classifier, out):
-    command = [sys.executable, "-m", "unimodal", "predict", "classification", str(pictures)]
+    command = [sys.executable, "-c", RUN, "predict", "classification", str(pictures)]
     command += ["--weights", str(classifier), "--out", str(out), "--batch-tokens", "64", "--device", "cpu"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     journal, deadline = out / "journal.jsonl", time.monotonic() + 240
