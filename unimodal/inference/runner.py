@@ -208,7 +208,8 @@ def _artefacts(prediction: Any, out: Path | None, stem: str) -> list[str]:
     if out is None:
         return []
     folder = out / "artefacts"
-    folder.mkdir(exist_ok=True)
+    if not os.path.isdir(folder):
+        folder.mkdir()
     return [Path(file).relative_to(out).as_posix() for file in prediction.save(folder, stem)]
 
 
