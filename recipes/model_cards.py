@@ -82,10 +82,9 @@ def classification_scores(runs: dict[str, Any]) -> str:
         "trained": "**frozen encoder + linear head (ships)**",
         "random": "control: frozen random encoder + linear head",
         "scratch": "control: encoder and head from scratch, equal steps",
-        "curve": "control: from scratch, after the first epoch (390 steps) of the encoder's own training",
         "baselines": "baseline: linear on pixels, equal steps",
     }
-    run = {**runs["classification"], "curve": runs["encoder"]["after_an_epoch"]}
+    run = runs["classification"]
     rows = "\n".join(f"| {text} | {run[key]['top1']:.1%} |" for key, text in names.items() if key in run)
     return "CIFAR-10 test split, top-1.\n\n| | top-1 |\n| --- | --- |\n" + rows
 
