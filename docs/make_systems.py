@@ -24,6 +24,7 @@ ROOMS = {
     "unimodal/ffns": "Feed-forwards",
     "unimodal/positions": "Positions",
     "unimodal/stems": "Stems",
+    "unimodal/spectra": "Spectra",
     "unimodal/readouts": "Readouts",
     "unimodal": "The core",
     "kernels": "Kernels",

@@ -5,21 +5,21 @@ arXiv:2307.06304, sec. 2.
 Axes: B images, Y rows, X columns, D width, P patch size in px, N tokens of an image, S tokens of all images.
 """
 
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from PIL import Image as Pillow
 from torch import Tensor
 
+from unimodal.cells import projected_from, tokens_of_cells
 from unimodal.geometry import ImageRecord
 from unimodal.part import Part
 from unimodal.picture import Box, open_picture
 from unimodal.sample import Batch, Sample
-from unimodal.side import Side
 from unimodal.stems.patch import PatchStem
 from unimodal.tokens import Tokens
 
@@ -59,6 +59,11 @@ class Image(nn.Module):
             stem's channels are not as above.
     """
 
+    suffixes: ClassVar[tuple[str, ...]] = (
+        *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".pgm", ".jp2"),
+    )
+    variable: ClassVar[Mapping[str, Any]] = {"size": None, "fit": "native"}
+
     def __init__(
         self,
         dim: int,
@@ -96,6 +101,12 @@ class Image(nn.Module):
         self.fit, self.resample = fit, Pillow.Resampling[resample.upper()]
         self.crop_fraction, self.pixel_limit = crop_fraction, pixel_limit
         self.mean, self.std = tuple(mean), tuple(std)  # no buffers: casting a model must not round them
+
+    @staticmethod
+    def examples() -> list[np.ndarray]:
+        """Waves of colour of three sizes."""
+        grids = [np.mgrid[:rows, :columns] for rows, columns in ((48, 64), (32, 32), (70, 40))]
+        return [np.stack([(3 * y + (2 + c) * x) % 256 for c in range(3)], -1).astype(np.uint8) for y, x in grids]
 
     def refit(self, *, size: tuple[int, int] | int | None, fit: str) -> "Image":
         """A tokenizer that reads pictures at another size and shares this one's stem (and so its weights)."""
@@ -141,11 +152,7 @@ class Image(nn.Module):
         return Batch("image", torch.stack(pixels) if uniform else pixels, tuple(s.record for s in samples))
 
     def forward(self, batch: Batch) -> Tokens:
-        if isinstance(batch.data, Tensor):
-            cells = self._cells(batch.data)
-            x = cells.flatten(2).mT.contiguous()
-            return Tokens(x, Side(grid=(cells.shape[2], cells.shape[3]), modality="image"))
-        return self._packed(batch.data)
+        return tokens_of_cells(batch.data, self._cells, modality="image")
 
     def detokenize(self, tokens: Tokens) -> Batch:
         """uint8 pixels whose tokens these are: the inverse of the patch projection and of the normalisation.
@@ -158,20 +165,12 @@ class Image(nn.Module):
         """
         if not isinstance(self.stem, PatchStem):
             raise ValueError(f"only a PatchStem can be inverted, and the stem is a {type(self.stem).__name__}")
-        weight, bias = self.stem.project.weight, self.stem.project.bias
-        w_DK = weight.detach().double().flatten(1)
-        needed, rank = w_DK.shape[1], int(torch.linalg.matrix_rank(w_DK))
-        if rank < needed:
-            raise ValueError(
-                f"the projection of patches is not invertible: {needed} pixel values became {w_DK.shape[0]} numbers "
-                f"of rank {rank}; it needs a width of at least {needed}"
-            )
-        inverse_KD = torch.linalg.pinv(w_DK)
+        project = self.stem.project
         tokens = tokens.lattice()
         pictures, patch = [], self.stem.stride
         for x_ND, (rows, columns) in zip(tokens.split(), tokens.side.lattices(tokens.sequences), strict=True):
-            x_ND = x_ND.detach().double() - (0 if bias is None else bias.detach().double())
-            pixels = F.fold((inverse_KD @ x_ND.mT)[None], (rows * patch, columns * patch), patch, stride=patch)[0]
+            values_KN = projected_from(x_ND, project.weight, project.bias).mT
+            pixels = F.fold(values_KN[None], (rows * patch, columns * patch), patch, stride=patch)[0]
             pixels = 255 * (
                 pixels * pixels.new_tensor(self.std).view(3, 1, 1) + pixels.new_tensor(self.mean).view(3, 1, 1)
             )
@@ -213,19 +212,6 @@ class Image(nn.Module):
             shift = torch.tensor([-mean / std for mean, std in zip(self.mean, self.std, strict=True)]).to(scale)
             pixels = torch.mul(pixels, scale.view(3, 1, 1)).add_(shift.view(3, 1, 1))
         return self.stem(pixels.to(next(self.stem.parameters()).dtype))
-
-    def _packed(self, pictures: Sequence[Tensor]) -> Tokens:
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        for index, picture in enumerate(pictures):
-            by_size.setdefault(tuple(picture.shape), []).append(index)
-        rows, grids = [torch.empty(0)] * len(pictures), [(0, 0)] * len(pictures)
-        for indices in by_size.values():
-            cells = self._cells(torch.stack([pictures[i] for i in indices]))
-            for i, x_ND in zip(indices, cells.flatten(2).mT, strict=True):
-                rows[i], grids[i] = x_ND, (cells.shape[2], cells.shape[3])
-        x = torch.cat(rows)[None]
-        ends = torch.tensor([0, *accumulate(len(row) for row in rows)], dtype=torch.int32, device=x.device)
-        return Tokens(x, Side(grids=tuple(grids), cu_seqlens=ends, modality="image"))
 
 
 def _multiple(length: float, stride: int, most: int | None = None) -> int:

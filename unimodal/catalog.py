@@ -27,6 +27,7 @@ FAMILIES = MappingProxyType(
         "ffns": "feed-forward",
         "positions": "position",
         "stems": "stem",
+        "spectra": "spectrum",
         "readouts": "readout",
         "tokenizers": "tokenizer",
         "recipes": "recipe",

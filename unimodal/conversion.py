@@ -30,6 +30,7 @@ class Published:
         weights: Every tensor of the weights files.
         pictures: Keywords of the image tokenizer, from the library's preprocessing configuration.
         encoding: How the text tokenizer of this model is found.
+        preprocessor: The library's preprocessing configuration as it was stored, {} if there was none.
     """
 
     library: str
@@ -39,6 +40,7 @@ class Published:
     weights: Mapping[str, Tensor]
     pictures: Mapping[str, Any] = field(default_factory=dict)
     encoding: str = "clip_bpe"
+    preprocessor: Mapping[str, Any] = field(default_factory=dict)
 
     def under(self, prefix: str) -> str:
         """``prefix`` if tensors are stored under it, else nothing (a bare tower saved by itself)."""

@@ -62,7 +62,7 @@ def shape_and_dtype(part: Specimen) -> None:
         out, x = part.run(module, inputs), _x(inputs)
         expected = tuple(x.shape)
         if part.family == "stems":
-            expected = (x.shape[0], DIM, *(n // int(module.stride) for n in x.shape[2:]))  # pyright: ignore[reportArgumentType]
+            expected = (x.shape[0], DIM, *_cells(module, tuple(x.shape[2:])))
         elif part.family == "readouts":
             expected = (x.shape[0], out.shape[-1])
         assert out.shape == expected, f"shape {tuple(out.shape)} instead of {expected}"
@@ -232,6 +232,14 @@ class _OneInput(nn.Module):
 
     def forward(self, inputs: Any) -> Tensor:
         return self.part.run(self.module, inputs)
+
+
+def _cells(stem: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """A stem's lattice: what its ``cells(sizes)`` says, or the sizes over its stride (one number, or one an axis)."""
+    if hasattr(stem, "cells"):
+        return tuple(stem.cells(sizes))
+    strides = (stem.stride,) * len(sizes) if isinstance(stem.stride, int) else stem.stride
+    return tuple(n // stride for n, stride in zip(sizes, strides, strict=True))
 
 
 def _x(inputs: Any) -> Tensor:

@@ -3,16 +3,12 @@
 Colours are converted by :mod:`unimodal.colour`.
 """
 
-import io
 import math
-import os
-import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -22,6 +18,7 @@ from torch import Tensor
 
 from unimodal.colour import array_to_picture, to_eight_bit
 from unimodal.errors import InputError
+from unimodal.opening import open_stream, source_name, told
 from unimodal.resampling import resize_picture
 
 __all__ = ["Picture", "open_picture"]
@@ -107,7 +104,7 @@ class Picture:
             raise InputError(self.name, error.cause, error.remedy) from None
         except Exception as error:  # decoders raise nearly anything on bad data
             kind = f"{self.format} data" if self.format else "image"
-            raise InputError(self.name, f"damaged or truncated {kind} ({_words(error)})") from error
+            raise InputError(self.name, f"damaged or truncated {kind} ({told(error)})") from error
         pixels = pixels.mT if swap else pixels
         axes = [axis for axis, flip in ((1, upside), (2, across)) if flip]
         pixels = pixels.flip(axes) if axes else pixels.contiguous()
@@ -147,7 +144,7 @@ def open_picture(source: Any, *, pixel_limit: int) -> Iterator[Picture]:
         elif isinstance(source, np.ndarray):
             image, mode, form = array_to_picture(source, name, pixel_limit), f"{source.dtype} array", None
         else:
-            image = _parse(_opened(source, name, files), name)
+            image = _parse(open_stream(source, files, what="a picture", also="a PIL image, an array"), name)
             mode, form = image.mode, image.format
         width, height = image.size
         if width < 1 or height < 1:
@@ -163,48 +160,9 @@ def open_picture(source: Any, *, pixel_limit: int) -> Iterator[Picture]:
 
 
 def _name(source: Any) -> str:
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source) if isinstance(os.fspath(source), str) else os.fsdecode(source)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return f"{len(source)} bytes"
-    if isinstance(source, np.ndarray):
-        return f"array {source.shape}"
     if isinstance(source, Image.Image):
         return str(getattr(source, "filename", "")) or f"{source.mode} image"
-    return str(getattr(source, "name", type(source).__name__))
-
-
-def _opened(source: Any, name: str, files: ExitStack) -> IO[bytes]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(source)
-    if isinstance(source, str | os.PathLike):
-        try:
-            kind = os.stat(source).st_mode
-            if stat.S_ISDIR(kind):
-                raise InputError(name, "is a directory", "give a file in it")
-            if not stat.S_ISREG(kind):
-                raise InputError(name, "is not a regular file")
-            return files.enter_context(Path(os.fsdecode(source)).open("rb"))
-        except FileNotFoundError:
-            raise InputError(name, "does not exist") from None
-        except PermissionError:
-            raise InputError(name, "may not be read (permission denied)") from None
-        except (OSError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(name, f"cannot be opened ({_words(error)})") from error
-    if not hasattr(source, "read"):
-        what = "a path, a PIL image, an array, bytes or a binary file object"
-        raise InputError(name, f"cannot be read as a picture (it is a {type(source).__name__})", f"give {what}")
-    try:
-        if hasattr(source, "seek") and isinstance(source.read(0), bytes) and source.seekable():
-            return source
-        data = source.read()
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(name, f"cannot be read ({_words(error)})") from error
-    if not isinstance(data, bytes):
-        raise InputError(name, "is a file opened as text", "open it with mode 'rb'")
-    return io.BytesIO(data)
+    return source_name(source)
 
 
 def _parse(file: IO[bytes], name: str) -> Image.Image:
@@ -228,7 +186,7 @@ def _parse(file: IO[bytes], name: str) -> Image.Image:
                 return factory(file, "")
             except Exception as error:  # a plugin says so in many ways that the file is not its own
                 if accept is not None:
-                    claimed = claimed or f"damaged or truncated {form} file ({_words(error)})"
+                    claimed = claimed or f"damaged or truncated {form} file ({told(error)})"
     begin = f"it begins with {prefix[:8]!r}"
     raise InputError(name, claimed or f"is not an image file ({begin})", "" if claimed else "JPEG, PNG ... are read")
 
@@ -246,7 +204,7 @@ def _orientation(image: Image.Image, name: str) -> int:
         try:
             image.load()  # metadata may come behind the pixels; a second load after a failed one would not fail
         except Exception as error:
-            raise InputError(name, f"damaged or truncated PNG data ({_words(error)})") from error
+            raise InputError(name, f"damaged or truncated PNG data ({told(error)})") from error
     try:
         tag = image.getexif().get(0x0112, 1)
     except Exception:  # damaged metadata do not make a picture unreadable
@@ -259,10 +217,6 @@ def _whole(low: float, high: float, length: int) -> tuple[int, int]:
     cells = min(max(1, math.floor(high - low + 0.5)), length)
     begin = min(max(0, math.floor(low + 0.5)), length - cells)
     return begin, begin + cells
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 _quiet_lock = threading.Lock()

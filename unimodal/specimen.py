@@ -53,10 +53,11 @@ class Specimen:
         return self.part(*sizes).to(dtype).eval()
 
     def inputs(self, dtype: torch.dtype = torch.float32) -> Any:
-        """A uniform batch of three: tokens, or for a stem an image of odd sizes."""
+        """A uniform batch of three: tokens, or for a stem an image (a volume if its ``axes`` is 3) of odd sizes."""
         if self.family != "stems":
             return uniform(dtype)
-        return torch.randn(3, 3, 37, 50, generator=torch.Generator().manual_seed(4)).to(dtype)
+        sizes = (37, 50) if getattr(self.part.cls, "axes", 2) == 2 else (9, 37, 50)
+        return torch.randn(3, 3, *sizes, generator=torch.Generator().manual_seed(4)).to(dtype)
 
     def run(self, module: nn.Module, inputs: Any) -> Tensor:
         """(B, N, D) where tokens become tokens, (S, E) of a readout, a feature map of a stem."""

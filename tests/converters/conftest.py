@@ -1,5 +1,7 @@
 """What the converter tests share: peers with random weights everywhere, pictures, and the comparison."""
 
+import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +45,27 @@ def same() -> Callable[[Tensor, Tensor], None]:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
 
     return same
+
+
+@pytest.fixture
+def parity(same) -> Callable[..., None]:
+    """As ``same``, and the figure goes into the table of docs/published.md when UNIMODAL_PARITY names a file for it.
+
+    Args:
+        family: What people call the model ("AST").
+        modality: Of its inputs.
+        hub: A published name that goes through this converter, as :func:`unimodal.load` takes it.
+    """
+
+    def parity(family: str, modality: str, hub: str, ours: Tensor, theirs: Tensor) -> None:
+        same(ours, theirs)
+        gap = ((ours - theirs).abs().max() / theirs.abs().max()).item()
+        if file := os.environ.get("UNIMODAL_PARITY"):
+            row = {"family": family, "modality": modality, "hub": hub, "gap": gap}
+            with open(file, "a", encoding="utf-8") as rows:
+                rows.write(json.dumps(row) + "\n")
+
+    return parity
 
 
 @pytest.fixture(scope="session")

@@ -60,9 +60,15 @@ def test_sequences_of_different_lattices_get_each_their_own():
     assert not y[1, 3:].any()
 
 
-def test_a_width_that_the_axes_do_not_divide_raises():
-    with pytest.raises(ValueError, match="dim 10 is not a multiple of 2 x 2 coordinate axes"):
-        SinCos(10)(torch.zeros(1, 6, 10), Side(grid=(2, 3)))
+def test_channels_behind_the_last_whole_share_get_nothing():
+    y = SinCos(11)(torch.zeros(1, 6, 11), Side(grid=(2, 3)))
+    torch.testing.assert_close(y[..., :8], SinCos(8)(torch.zeros(1, 6, 8), Side(grid=(2, 3))))
+    assert not y[..., 8:].any()
+
+
+def test_a_width_with_no_channel_for_an_axis_raises():
+    with pytest.raises(ValueError, match="dim 3 is less than 2 x 2 coordinate axes"):
+        SinCos(3)(torch.zeros(1, 6, 3), Side(grid=(2, 3)))
 
 
 def test_neither_positions_nor_a_lattice_raises():

@@ -7,6 +7,7 @@ Axes: B batch, N tokens, D width, L lattice cells, P lattice axes.
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.lattice import coordinates, over_tokens
@@ -18,18 +19,19 @@ __all__ = ["SinCos"]
 class SinCos(nn.Module):
     """x + concat_p [sin(c_p w), cos(c_p w)], w_i = base^(-i / n), i = 0 .. n - 1, n = D / (2 P).
 
-    Without parameters, so any lattice and any number of axes that divides the width works; continuous
-    coordinates (``side.positions``) are used instead of the lattice's integers where they are given.
+    Without parameters, so any lattice and any number of axes works; continuous
+    coordinates (``side.positions``) are used instead of the lattice's integers where they are given. Where 2 P does
+    not divide D, n is rounded down and the last channels get nothing.
 
     Args:
-        dim: Width D, a multiple of 2 P.
+        dim: Width D, at least 2 P.
         base: Longest wavelength over 2 pi, in coordinate units.
 
     Shapes:
         x: (B, N, D);  returns (B, N, D); prefix tokens are unchanged.
 
     Raises:
-        ValueError: D is not a multiple of 2 P, or the side has neither positions nor a lattice.
+        ValueError: D is less than 2 P, or the side has neither positions nor a lattice.
     """
 
     applies_to = "tokens"
@@ -50,12 +52,13 @@ class SinCos(nn.Module):
 
     def _waves(self, coordinate: Tensor) -> Tensor:
         axes = coordinate.shape[-1]
-        if self.dim % (2 * axes):
-            raise ValueError(f"dim {self.dim} is not a multiple of 2 x {axes} coordinate axes")
+        if self.dim < 2 * axes:
+            raise ValueError(f"dim {self.dim} is less than 2 x {axes} coordinate axes")
         n = self.dim // (2 * axes)
         step = torch.arange(n, dtype=torch.float32, device=coordinate.device) / n
         angle = coordinate.float()[..., None] * self.base**-step
-        return torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
+        wave = torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
+        return F.pad(wave, (0, self.dim - wave.shape[-1]))
 
 
 def _prefix_tokens(side: Side, tokens: int, device: torch.device) -> Tensor:

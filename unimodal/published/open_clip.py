@@ -1,5 +1,6 @@
 """Published by open_clip: ``open_clip_config.json`` and ``open_clip_model.safetensors``, as its own export writes."""
 
+from dataclasses import replace
 from typing import Any
 
 from unimodal.checkpoint import read_config
@@ -43,7 +44,7 @@ def read(name: str) -> Published:
         weights=read_weights(repository.file("open_clip_model.safetensors")),
         encoding=f"transformers:{words}" if words else "clip_bpe",
     )
-    return Published(**{**published.__dict__, "pictures": _pictures(published, preprocess)})
+    return replace(published, pictures=_pictures(published, preprocess))
 
 
 def _registered(architecture: str, tag: str) -> tuple[Repository, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Published by timm: ``config.json`` and ``model.safetensors``, as its own export writes them."""
 
+from dataclasses import replace
 from typing import Any
 
 from unimodal.checkpoint import read_config
@@ -41,7 +42,7 @@ def read(name: str) -> Published:
         config={**config, "architecture": architecture, "pretrained_cfg": pretrained},
         weights=read_weights(repository.file("model.safetensors")),
     )
-    return Published(**{**published.__dict__, "pictures": _pictures(published, pretrained)})
+    return replace(published, pictures=_pictures(published, pretrained))
 
 
 def _repository(name: str) -> Repository:

@@ -1,5 +1,6 @@
 """Published by transformers: ``config.json``, ``model.safetensors`` (or its shards) and a preprocessor's config."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -47,7 +48,8 @@ def read(name: str) -> Published:
         raise CheckpointError(path, f"model_type {kind!r} is unknown to the installed transformers")
     # The stored configuration lists differences from the class's defaults: let the class complete it.
     config = {**CONFIG_MAPPING[kind].from_dict(raw).to_dict(), "model_type": kind}
-    family = _FAMILIES.get(kind, kind)
+    family = _FAMILIES.get(kind, kind.replace("-", "_"))
+    found = repository.find("preprocessor_config.json")
     words = any(repository.find(file) for file in _VOCABULARIES)
     published = Published(
         library="transformers",
@@ -56,8 +58,9 @@ def read(name: str) -> Published:
         config=config,
         weights=_weights(repository),
         encoding=f"transformers:{name}" if words or family != "clip" else "clip_bpe",
+        preprocessor=read_config(found) if found is not None else {},
     )
-    return Published(**{**published.__dict__, "pictures": _pictures(published, repository)})
+    return replace(published, pictures=_pictures(published))
 
 
 def _weights(repository: Repository) -> dict[str, Tensor]:
@@ -74,28 +77,27 @@ def _weights(repository: Repository) -> dict[str, Tensor]:
     return weights
 
 
-def _pictures(published: Published, repository: Repository) -> dict[str, Any]:
+def _pictures(published: Published) -> dict[str, Any]:
     """The picture settings; where the source has none, the family's own defaults at the model's size."""
     config = published.config.get("vision_config", published.config)
     if "image_size" not in config or published.family not in _PROCESSORS:
         return {}
     import transformers
 
-    found = repository.find("preprocessor_config.json")
-    given = read_config(found) if found is not None else {}
+    given = published.preprocessor
     settings = getattr(transformers, _PROCESSORS[published.family])(**given).to_dict()
     edge = config["image_size"]
     rows, columns = (edge, edge) if isinstance(edge, int) else edge
     published.require("do_resize", settings["do_resize"], True)
     size = dict(settings["size"])
     if "height" in size:
-        wanted = (size["height"], size["width"]) if found is not None else (rows, columns)
+        wanted = (size["height"], size["width"]) if given else (rows, columns)
         place: dict[str, Any] = {"size": wanted, "fit": "resize"}
     else:
         published.require("do_center_crop", settings["do_center_crop"], True)
         crop = settings["crop_size"]
-        wanted = (crop["height"], crop["width"]) if found is not None else (rows, columns)
-        fraction = min(wanted) / size["shortest_edge"] if found is not None else 1.0
+        wanted = (crop["height"], crop["width"]) if given else (rows, columns)
+        fraction = min(wanted) / size["shortest_edge"] if given else 1.0
         place = {"size": wanted, "fit": "crop", "crop_fraction": min(fraction, 1.0)}
     normal = settings["do_normalize"]
     return {
