@@ -183,7 +183,7 @@ def test_detokenize_drops_the_prefix():
 def test_what_cannot_be_inverted_says_why():
     narrow = Image(47, stem=PATCH_4, size=8)
     with pytest.raises(
-        ValueError, match="48 pixel values became 47 numbers of rank 47; it needs a width of at least 48"
+        ValueError, match="48 values became 47 numbers of rank 47; it needs a width of at least 48"
     ):
         narrow.detokenize(narrow(seen(narrow, scene(8, 8))))
     flat = Image(50, stem=PATCH_4, size=8)
