@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from unimodal.inference.journal import Journal
 from unimodal.inference.pipeline import Result, predictions, why
 from unimodal.inference.sources import Input, Sources, find
 from unimodal.inference.table import write_table
+from unimodal.inference.whole import reads_whole
 from unimodal.weights_file import weights_digest
 
 __all__ = ["RESERVED", "Progress", "Summary", "predictions", "run"]
@@ -91,7 +93,8 @@ def run(
     table of what was done. In memory there are a window of inputs and about 200 bytes for each input that is done.
 
     Args:
-        column: The column with the inputs when a source is a CSV or Parquet table; None means ``image``.
+        column: The column with the inputs when a source is a CSV or Parquet table; None means ``image``, or for tasks
+            that read tables themselves the whole table as one input.
         recursive: Whether sub-folders are entered.
         batch_tokens: See :func:`unimodal.inference.pipeline.predictions`, as for ``workers``.
         restart: Forget what is in ``out`` from an earlier run.
@@ -110,7 +113,7 @@ def run(
     named = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     if any(os.path.isdir(source) and os.path.realpath(source) == os.path.realpath(out) for source in named):
         raise ValueError(f"{out} is one of the sources and cannot be the output folder too")
-    inputs = find(named, column=column, recursive=recursive, skip=out)
+    inputs = find(named, column=column, recursive=recursive, skip=out, whole=partial(reads_whole, task))
     for words in inputs.notes:
         note(words)
     table, journal = out / "predictions.parquet", _opened(task, out, artefacts, restart)

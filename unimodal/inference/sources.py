@@ -60,6 +60,7 @@ def find(
     column: str | None = None,
     recursive: bool = False,
     skip: Path | None = None,
+    whole: Callable[[Path], bool] = lambda path: False,
 ) -> Sources:
     """What ``sources`` name.
 
@@ -71,6 +72,8 @@ def find(
         column: Of tables; None means ``image``.
         recursive: Whether sub-folders are entered.
         skip: A folder that is never entered, such as the output's.
+        whole: Whether a table or folder is an input itself, as it is for tasks that read tables or folders. A table
+            whose ``column`` is named is a table of inputs all the same.
 
     Raises:
         InputError: there is nothing: no source exists, a folder or table is empty, a glob matches nothing.
@@ -83,7 +86,10 @@ def find(
         raise InputError(names[0], "does not exist", _nearest_file(names[0]))
     total, streams, notes = 0, [], []
     for name in names:
-        count, stream, note = _one(name, column, recursive, skip)
+        if (column is None or os.path.isdir(name)) and whole(Path(name)):
+            count, stream, note = 1, _single(name), []
+        else:
+            count, stream, note = _one(name, column, recursive, skip)
         total += count
         streams.append(stream)
         notes += note
@@ -104,7 +110,11 @@ def _one(
         if not found:
             raise InputError(name, "matches no file")
         return len(found), lambda: (Input(file, Path(file)) for file in found), []
-    return 1, lambda: iter([Input(name, Path(name))]), []
+    return 1, _single(name), []
+
+
+def _single(name: str) -> Callable[[], Iterator[Input]]:
+    return lambda: iter([Input(name, Path(name))])
 
 
 def _folder(name: str, recursive: bool, skip: Path | None) -> tuple[int, Callable[[], Iterator[Input]], list[str]]:
