@@ -218,11 +218,11 @@ def export(subject: _Subject) -> None:
 
 CHECKS: dict[str, Callable[[_Subject], None]] = {
     "encode": encode,
-    "mixed lengths": mixed_lengths,
+    "mixed": mixed_lengths,
     "influence": influence,
-    "packed = padded": packed_is_padded,
-    "round trip": round_trip,
-    "save, load": save_load,
+    "packed": packed_is_padded,
+    "back": round_trip,
+    "saved": save_load,
     "gradient": gradient,
     "export": export,
 }

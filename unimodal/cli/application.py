@@ -4,8 +4,10 @@ from typing import Annotated
 
 import typer
 
+from unimodal.cli.conformance import conformance
 from unimodal.cli.demo import demo
 from unimodal.cli.doctor import doctor
+from unimodal.cli.embed import embed
 from unimodal.cli.evaluate import evaluate
 from unimodal.cli.info import info
 from unimodal.cli.listing import listing
@@ -38,7 +40,7 @@ def application() -> typer.Typer:
     )
     app.callback()(_shared)
     app.command("list", epilog=EXIT_CODES)(listing)
-    for command in (predict, evaluate, train, demo, doctor, info):
+    for command in (predict, embed, evaluate, train, demo, conformance, doctor, info):
         app.command(epilog=EXIT_CODES)(command)
     return app
 
