@@ -1,17 +1,22 @@
-"""Texts become ids, ids become tokens, and batches keep what belongs to whom."""
+"""Texts become ids, ids become tokens, batches keep what belongs to whom, and files of any coding are read."""
 
+import io
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from unimodal.catalog import catalog
+from unimodal.encoding import encoding_named
 from unimodal.errors import InputError, MissingExtraError
 from unimodal.model import Model
 from unimodal.part import Part
 from unimodal.positions.learned import Learned
 from unimodal.readouts.last_token import LastToken
 from unimodal.recipes.pre_norm import pre_norm
+from unimodal.testing import check_tokenizer
 
 Text = catalog("tokenizers")["text"]
 
@@ -34,6 +39,7 @@ def test_texts_of_different_lengths_are_padded_and_say_how_long_they_are():
     side = words(batch).side
     assert batch.data.tolist() == [[3, 0, 0], [4, 5, 6]]
     assert side.lengths.tolist() == [1, 3]
+    assert side.grids == ((1,), (3,))
     assert not side.causal
 
 
@@ -111,7 +117,12 @@ def test_an_empty_batch_is_refused():
 
 @pytest.mark.parametrize(
     "settings, cause",
-    [({"encoding": "gpt2"}, "encoding must be"), ({"context": 1}, "context must be"), ({"pad": 30}, "pad must be")],
+    [
+        ({"encoding": "gpt2"}, "encoding must be"),
+        ({"encoding": "bytes"}, "vocabulary must be at least 259"),
+        ({"context": 1}, "context must be"),
+        ({"pad": 30}, "pad must be"),
+    ],
 )
 def test_wrong_settings_are_refused(settings, cause):
     with pytest.raises(ValueError, match=cause):
@@ -124,5 +135,173 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch, en
 
     for name in ("open_clip", "open_clip.tokenizer", "transformers"):
         monkeypatch.setitem(sys.modules, name, None)
+    encoding_named.cache_clear()
     with pytest.raises(MissingExtraError, match=rf"{package} is not installed.*unimodal\[converters\]"):
         text(encoding=encoding, context=3).read("a cat")
+
+
+SENTENCE = "Zwölf Boxkämpfer – jagen\nViktor, für 3 €."
+
+
+def test_it_keeps_the_contract_of_a_tokenizer():
+    assert len(check_tokenizer("text", Text)) == 8
+
+
+def test_the_published_towers_keep_their_defaults():
+    words = Text(4)
+    assert (words.encoding, words.context, words.causal, words.pad) == ("clip_bpe", 77, True, None)
+    assert tuple(words.table.weight.shape) == (49408, 4)
+
+
+def test_bytes_are_utf8_behind_three_special_ids_with_an_end():
+    words = Text(4, encoding="bytes")
+    assert tuple(words.table.weight.shape) == (259, 4)
+    for text in ("", "a", SENTENCE, "雪🙂", "\x00\x7f\n"):
+        ids = words.read(text).data.tolist()
+        assert ids == [byte + 3 for byte in text.encode()] + [1]
+        assert words.decode(ids) == text
+
+
+def test_bytes_are_those_of_the_published_tokenizer():
+    peer = pytest.importorskip("transformers").ByT5Tokenizer()
+    words = Text(4, encoding="bytes")
+    for text in (*Text.examples(), SENTENCE, "x" * 511):
+        assert words.read(text).data.tolist() == peer(text).input_ids
+
+
+@pytest.mark.parametrize("context, taken", [(2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 3), (8, 4), (9, 4)])
+def test_a_long_text_is_cut_behind_a_whole_character_and_the_record_says_where(context, taken):
+    text = "aé€z"  # 1, 2, 3 and 1 bytes
+    sample = Text(4, encoding="bytes", context=context).read(text)
+    assert (sample.record.taken, sample.record.characters) == (taken, 4)
+    assert sample.data.tolist() == [byte + 3 for byte in text[:taken].encode()] + [1]
+
+
+def test_values_of_tokens_come_back_as_values_of_characters():
+    sample = Text(4, encoding="bytes").read("aé€z")
+    back = sample.record.restore(torch.tensor([[5.0], [1.0], [2.0], [3.0], [6.0], [9.0], [7.0], [100.0]]))
+    assert back[:, 0].tolist() == [5.0, 1.5, 6.0, 7.0]
+
+
+def test_a_cut_by_byte_pairs_says_how_many_characters_were_taken():
+    pytest.importorskip("open_clip")
+    sample = Text(8, context=5).read("Cat  cat\n cat cat cat")
+    assert (sample.record.taken, sample.record.characters) == (13, 21)
+    assert Text(8).read("Cat  cat").record.taken == 8
+
+
+def test_a_long_text_has_the_ids_of_all_of_it_encoded_at_once():
+    open_clip = pytest.importorskip("open_clip")
+    text = "the quick brown fox; jumps over 12 lazy dogs' antidisestablishmentarianism " * 90
+    peer = open_clip.tokenizer.SimpleTokenizer()
+    assert Text(8, context=7).read(text).data.tolist() == [49406, *peer.encode(text)[:5], 49407]
+
+
+def test_byte_pairs_are_decoded():
+    pytest.importorskip("open_clip")
+    words = Text(8)
+    assert words.decode(words.read("A cat, asleep").data) == "a cat , asleep"
+
+
+CODINGS = {
+    "utf-8": SENTENCE.encode(),
+    "utf-8 with a mark": SENTENCE.encode("utf-8-sig"),
+    "utf-16 little": b"\xff\xfe" + SENTENCE.encode("utf-16-le"),
+    "utf-16 big": b"\xfe\xff" + SENTENCE.encode("utf-16-be"),
+    "utf-16 without a mark": SENTENCE.encode("utf-16-le"),
+    "utf-16 big without a mark": SENTENCE.encode("utf-16-be"),
+    "utf-32": SENTENCE.encode("utf-32"),
+    "Windows-1252": SENTENCE.encode("cp1252"),
+    "line ends of Windows": SENTENCE.replace("\n", "\r\n").encode(),
+    "line ends of old Macs": SENTENCE.replace("\n", "\r").encode(),
+    "cut within its last character": (SENTENCE + "é").encode()[:-1],
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_file_of_any_coding_is_the_same_text(tmp_path, coding):
+    path = tmp_path / "a.txt"
+    path.write_bytes(CODINGS[coding])
+    words = Text(4, encoding="bytes")
+    with path.open("rb") as file:
+        samples = [words.read(source) for source in (path, CODINGS[coding], file, io.BytesIO(CODINGS[coding]))]
+    for sample in samples:
+        assert words.decode(sample.data) == SENTENCE
+        assert sample.record.whole
+    assert samples[0].source == str(path)
+
+
+def test_a_string_that_names_a_file_stays_a_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("the content", encoding="utf-8")
+    words = Text(4, encoding="bytes")
+    assert words.decode(words.read("a.txt").data) == "a.txt"
+    assert words.decode(words.read(Path("a.txt")).data) == "the content"
+    with open("a.txt", encoding="utf-8") as file:
+        assert words.decode(words.read(file).data) == "the content"
+
+
+BAD = {
+    "empty": (b"", r"is empty \(0 bytes\); a text has at least one character"),
+    "white space": (b" \n\t \r\n", r"holds only white space \(5 characters\)"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", r"is no text \(it holds NUL bytes and begins with b'.x89PNG"),
+    "control characters": (b"ab\x01\x02\x03cd\x05" * 9, r"is no text \(36 control or undefined characters"),
+    "half a word of UTF-16": (b"\xff\xfea\x00b", r"is no text \(damaged utf-16-le: truncated data at byte 4\)"),
+    "a lone surrogate of UTF-16": (b"\xff\xfe\x00\xd8a\x00", r"is no text \(damaged utf-16-le: illegal"),
+    "noise": (bytes((97 * i * i + 13 * i) % 255 + 1 for i in range(999)), "is no text"),
+    "only a mark": (b"\xef\xbb\xbf", r"holds only white space \(0 characters\)"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_file_that_is_no_text_is_refused_by_name(tmp_path, kind):
+    content, cause = BAD[kind]
+    (tmp_path / "bad.txt").write_bytes(content)
+    with pytest.raises(InputError, match=rf"bad\.txt: {cause}"):
+        Text(4, encoding="bytes").read(tmp_path / "bad.txt")
+
+
+def test_what_cannot_be_opened_is_refused_by_name(tmp_path):
+    words = Text(4, encoding="bytes")
+    with pytest.raises(InputError, match=r"gone\.txt: does not exist"):
+        words.read(tmp_path / "gone.txt")
+    with pytest.raises(InputError, match="is a directory; give a file in it"):
+        words.read(tmp_path)
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(InputError, match="is not a regular file"):
+        words.read(tmp_path / "pipe.txt")
+    with (tmp_path / "latin.txt").open("wb") as file:
+        file.write(b"caf\xe9 au lait")
+    with (
+        open(tmp_path / "latin.txt", encoding="utf-8") as file,
+        pytest.raises(InputError, match=r"latin\.txt: cannot be read \(UnicodeDecodeError"),
+    ):
+        words.read(file)
+
+
+@pytest.mark.parametrize("encoding", ["bytes", "clip_bpe"])
+def test_half_a_surrogate_pair_is_refused(encoding):
+    with pytest.raises(InputError, match="half a surrogate pair"):
+        Text(4, encoding=encoding).read("ab\ud83d")
+
+
+def test_words_are_claimed_and_numbers_and_pictures_are_not(tmp_path):
+    files = {
+        "words": SENTENCE.encode("cp1252"),
+        "numbers": b"1.5, 2.5\n3, 4\n",
+        "picture": b"\x89PNG\x00\x00",
+        "none": b"",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert [Text.claims(tmp_path / name) for name in (*files, "gone")] == [0.9, 0.3, 0.0, 0.0, 0.0]
+
+
+def test_nearest_rows_give_the_ids_back_from_any_layout():
+    words = text(causal=False)
+    batch = words.collate([words.read(ids) for ids in ([3], [4, 5, 6], [29])])
+    tokens = words(batch)
+    for given in (tokens, tokens.packed()):
+        back = words.detokenize(given.replace(given.x + 1e-3))
+        assert torch.equal(back.data, batch.data)
+        assert torch.equal(back.extra["lengths"], batch.extra["lengths"])
