@@ -26,6 +26,7 @@ ROOMS = {
     "unimodal/stems": "Stems",
     "unimodal/spectra": "Spectra",
     "unimodal/readouts": "Readouts",
+    "unimodal/objectives": "Objectives",
     "unimodal": "The core",
     "kernels": "Kernels",
     "unimodal/recipes": "Recipes",

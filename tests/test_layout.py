@@ -13,7 +13,7 @@ from unimodal.catalog import FAMILIES, catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 LINKED = ("kernels", "tokenizers", "tasks", "demos")
-PART_FAMILIES = ("attention", "mixers", "norms", "ffns", "positions", "stems", "spectra", "readouts")
+PART_FAMILIES = ("attention", "mixers", "norms", "ffns", "positions", "stems", "spectra", "readouts", "objectives")
 
 # Recipes and converters put parts of the core and tokenizers together; the core finds them by name only.
 COMPOSERS = ("recipes", "converters")

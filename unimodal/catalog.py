@@ -29,6 +29,7 @@ FAMILIES = MappingProxyType(
         "stems": "stem",
         "spectra": "spectrum",
         "readouts": "readout",
+        "objectives": "objective",
         "tokenizers": "tokenizer",
         "recipes": "recipe",
         "converters": "converter",

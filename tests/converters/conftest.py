@@ -48,7 +48,7 @@ def same() -> Callable[[Tensor, Tensor], None]:
 
 
 @pytest.fixture
-def parity(same) -> Callable[..., None]:
+def parity(request, same) -> Callable[..., None]:
     """As ``same``, and the figure goes into the table of docs/published.md when UNIMODAL_PARITY names a file for it.
 
     Args:
@@ -61,7 +61,8 @@ def parity(same) -> Callable[..., None]:
         same(ours, theirs)
         gap = ((ours - theirs).abs().max() / theirs.abs().max()).item()
         if file := os.environ.get("UNIMODAL_PARITY"):
-            row = {"family": family, "modality": modality, "hub": hub, "gap": gap}
+            converter = request.node.path.stem.removeprefix("test_")
+            row = {"family": family, "modality": modality, "hub": hub, "converter": converter, "gap": gap}
             with open(file, "a", encoding="utf-8") as rows:
                 rows.write(json.dumps(row) + "\n")
 

@@ -56,25 +56,26 @@ def filled(texts: list[list[int]]) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("images", [3, 5])
-def test_the_image_tower_is_the_peers(saved, pixels, same, name, images):
+def test_the_image_tower_is_the_peers(saved, pixels, same, parity, name, images):
     peer, spec = saved(**VARIANTS[name])
     model = unimodal.load(spec)
     batch = pixels(images, 32, 32)
     with torch.inference_mode():
-        same(model.embed(batch), peer.encode_image(batch.data))
+        parity("CLIP", "image", "open_clip:ViT-B-16/openai", model.embed(batch), peer.encode_image(batch.data))
         peer.visual.output_tokens = True
         same(model(batch).lattice().x, peer.visual(batch.data)[1])
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_text_tower_is_the_peers(saved, same, name):
+def test_the_text_tower_is_the_peers(saved, same, parity, name):
     peer, spec = saved(**VARIANTS[name])
     model = unimodal.load(spec, tower="text")
     text = model.tokenizers["text"]
     with torch.inference_mode():
         for texts in (TEXTS, TEXTS[:2]):
             batch = text.collate([text.read(ids) for ids in texts])
-            same(model.embed(batch), peer.encode_text(filled(texts)))
+            theirs = peer.encode_text(filled(texts))
+            parity("CLIP", "text", "open_clip:ViT-B-16/openai", model.embed(batch), theirs)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -37,17 +37,18 @@ def filled(texts: list[list[int]]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("images, rows, columns", [(3, 32, 32), (5, 40, 24)])
-def test_the_image_tower_is_the_peers(saved, pixels, same, images, rows, columns):
+def test_the_image_tower_is_the_peers(saved, pixels, same, parity, images, rows, columns):
     peer, spec = saved()
     model = unimodal.load(spec)
     batch = pixels(images, rows, columns)
     with torch.inference_mode():
         theirs = peer.vision_model(batch.data, interpolate_pos_encoding=True)
         same(model(batch).x, peer.vision_model.post_layernorm(theirs.last_hidden_state))
-        same(model.embed(batch), peer.visual_projection(theirs.pooler_output))
+        projected = peer.visual_projection(theirs.pooler_output)
+        parity("CLIP", "image", "transformers:openai/clip-vit-base-patch16", model.embed(batch), projected)
 
 
-def test_the_text_tower_is_the_peers_without_computing_the_filling(saved, same):
+def test_the_text_tower_is_the_peers_without_computing_the_filling(saved, same, parity):
     peer, spec = saved()
     model = unimodal.load(spec, tower="text")
     text = model.tokenizers["text"]
@@ -58,7 +59,8 @@ def test_the_text_tower_is_the_peers_without_computing_the_filling(saved, same):
         ours = model(batch)
         for row, ids, their in zip(ours.x, TEXTS, theirs.last_hidden_state, strict=False):
             same(row[: len(ids)], their[: len(ids)])
-        same(model.embed(batch), peer.text_projection(theirs.pooler_output))
+        projected = peer.text_projection(theirs.pooler_output)
+        parity("CLIP", "text", "transformers:openai/clip-vit-base-patch16", model.embed(batch), projected)
 
 
 def test_a_text_as_long_as_the_context_is_the_peers(saved, same):
