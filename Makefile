@@ -37,13 +37,15 @@ format: setup ## apply the formatter and the safe lint fixes
 bench: setup ## measure every claim in benchmarks/ and write benchmarks/results/
 	@for script in benchmarks/*.py; do \
 	    name=$$(basename $$script .py); \
-	    [ $$name = paired ] && continue; \
+	    case $$name in paired | inputs) continue ;; esac; \
 	    echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; \
 	done
 
-docs: setup ## write docs/systems.md and docs/benchmarks.md again
+docs: setup ## write the generated pages of docs/ again
 	$(BIN)/python docs/make_systems.py
 	$(BIN)/python docs/make_benchmarks.py
+	$(BIN)/python docs/make_published.py
+	$(BIN)/unimodal conformance --out docs/conformance.md
 
 new: setup ## start a part and its test: make new kind=mixer name=averaging
 	@$(BIN)/python -m unimodal.scaffold "$(kind)" "$(name)"
