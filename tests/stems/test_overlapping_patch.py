@@ -1,0 +1,40 @@
+"""The stem ``overlapping_patch`` against its equation, the published count of a spectrogram, and its limit."""
+
+import torch
+
+from unimodal.stems.overlapping_patch import OverlappingPatchStem
+from unimodal.stems.patch import PatchStem
+
+
+def test_each_token_is_the_projection_of_its_rectangle():
+    stem = OverlappingPatchStem(5, patch=(4, 3), stride=(3, 2), channels=2).double()
+    picture = torch.randn(1, 2, 12, 8, dtype=torch.float64)
+    cells = stem(picture)
+    assert cells.shape == (1, 5, 3, 3)
+    for y in range(3):
+        for x in range(3):
+            box = picture[0, :, 3 * y : 3 * y + 4, 2 * x : 2 * x + 3]
+            for d in range(5):
+                value = (stem.project.weight[d] * box).sum() + stem.project.bias[d]
+                torch.testing.assert_close(cells[0, d, y, x], value)
+
+
+def test_a_spectrogram_of_ten_seconds_has_the_published_number_of_patches():
+    stem = OverlappingPatchStem(4, channels=1)
+    assert stem.cells((128, 1024)) == (12, 101)  # Gong et al. 2021, sec. 2.1: 12 rows, N = 1212 in all
+    assert stem(torch.zeros(1, 1, 128, 1024)).shape[2:] == (12, 101)
+
+
+def test_with_a_stride_of_its_patch_it_is_the_patch_stem():
+    overlapping, patch = OverlappingPatchStem(6, patch=4, stride=4), PatchStem(6, patch=4)
+    patch.load_state_dict(overlapping.state_dict())
+    picture = torch.randn(2, 3, 9, 12)
+    assert torch.equal(overlapping(picture), patch(picture))
+
+
+def test_a_picture_smaller_than_the_patch_has_no_cells():
+    assert OverlappingPatchStem(4, patch=5, stride=2).cells((4, 9)) == (0, 3)
+
+
+def test_without_a_bias_a_dark_picture_gives_nothing():
+    assert not OverlappingPatchStem(6, bias=False)(torch.zeros(1, 3, 16, 16)).any()
