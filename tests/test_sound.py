@@ -1,0 +1,314 @@
+"""Sound: every kind of file and array that is read, which part is taken, and the words for what cannot be."""
+
+import io
+import math
+import struct
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from unimodal.errors import InputError, MissingExtraError
+from unimodal.sound import read_sound
+
+soundfile = pytest.importorskip("soundfile")
+av = pytest.importorskip("av")
+RATE, SECONDS = 16_000, 1.5
+
+
+def tone(rate: int = RATE, seconds: float = SECONDS, hertz: float = 440.0) -> np.ndarray:
+    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+
+
+def through_soundfile(samples: np.ndarray, rate: int, form: str, subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=form, subtype=subtype)
+    return file.getvalue()
+
+
+def through_av(samples: np.ndarray, rate: int, form: str, codec: str, layout: str = "mono", **options: str) -> bytes:
+    """Encoded by FFmpeg; ``samples`` (T,) or (T, C)."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=form, options=options) as container:
+        track = container.add_stream(codec, rate=rate, layout=layout)
+        planes = np.ascontiguousarray(samples.reshape(len(samples), -1).T)
+        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
+        frame.rate, frame.pts = rate, 0
+        convert = av.AudioResampler(format=track.format, layout=layout, rate=rate, frame_size=track.frame_size)
+        for piece in [*convert.resample(frame), *convert.resample(None)]:
+            container.mux(track.encode(piece))
+        container.mux(track.encode(None))
+    return file.getvalue()
+
+
+def heard(source: Any, rate: int = RATE, window_s: float = 10.0, **part: float) -> tuple[torch.Tensor, Any]:
+    wave, record, _ = read_sound(source, rate_hz=rate, window_s=window_s, **part)
+    return wave, record
+
+
+def strength(wave: torch.Tensor, hertz: float, rate: int = RATE) -> float:
+    """Amplitude of a tone within the middle of a sound."""
+    middle = wave[len(wave) // 4 : 3 * len(wave) // 4].double()
+    turn = torch.exp(-2j * math.pi * hertz / rate * torch.arange(len(middle), dtype=torch.float64))
+    return float(2 * (middle * turn).mean().abs())
+
+
+EXACT = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "PCM_32"), ("WAV", "FLOAT"), ("WAV", "DOUBLE")]
+EXACT += [("WAVEX", "PCM_24"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("AIFF", "PCM_24")]
+EXACT += [("AU", "PCM_16"), ("CAF", "PCM_16"), ("CAF", "ALAC_16"), ("FLAC", "PCM_16"), ("FLAC", "PCM_24")]
+FFMPEG = [("ipod", "aac", 44_100), ("adts", "aac", 22_050), ("ipod", "alac", 48_000), ("matroska", "aac", 44_100)]
+FFMPEG += [("webm", "libopus", 48_000), ("ac3", "ac3", 48_000), ("mp4", "aac", 32_000), ("wav", "pcm_s24le", 11_025)]
+FFMPEG += [("mp3", "libmp3lame", 44_100), ("ogg", "libopus", 48_000)]
+STEPS = {"PCM_U8": 2.0**-7, "PCM_16": 2.0**-15, "ALAC_16": 2.0**-15, "PCM_24": 2.0**-23, "PCM_32": 2.0**-24}
+
+
+@pytest.mark.parametrize("form, subtype", [*EXACT, ("WAV", "PCM_U8")])
+def test_lossless_files_give_their_samples(form, subtype):
+    samples = tone()
+    wave, record = heard(through_soundfile(samples, RATE, form, subtype))
+    assert (record.rate_hz, record.channels, record.duration_s, record.whole) == (RATE, 1, SECONDS, True)
+    assert np.abs(wave.numpy() - samples).max() <= STEPS.get(subtype, 0.0)
+
+
+@pytest.mark.parametrize("form, subtype", [("WAV", "ULAW"), ("WAV", "MS_ADPCM"), ("OGG", "VORBIS"), ("MP3", None)])
+def test_lossy_files_give_the_tone_that_went_in(form, subtype):
+    wave, record = heard(through_soundfile(tone(), RATE, form, subtype))
+    assert abs(record.duration_s - SECONDS) < 0.05
+    assert abs(strength(wave, 440.0) - 0.4) < 0.02
+
+
+def test_opus_gives_the_tone_that_went_in():
+    wave, _ = heard(through_soundfile(tone(48_000), 48_000, "OGG", "OPUS"))
+    assert abs(strength(wave, 440.0) - 0.4) < 0.05
+
+
+@pytest.mark.parametrize("form, codec, rate", FFMPEG)
+def test_what_ffmpeg_knows_gives_the_tone_that_went_in(form, codec, rate):
+    wave, record = heard(through_av(np.stack([tone(rate), tone(rate)], -1), rate, form, codec, "stereo"))
+    assert (record.rate_hz, record.channels) == (rate, 2)
+    assert abs(record.duration_s - SECONDS) < 0.15
+    assert abs(strength(wave, 440.0) - 0.4) < 0.02
+
+
+@pytest.mark.parametrize("form, codec, rate", FFMPEG)
+def test_files_of_a_tenth_of_a_second_are_not_taken_for_truncated(form, codec, rate):
+    wave, record = heard(through_av(tone(rate, 0.1), rate, form, codec))
+    assert 0.09 <= record.part_s <= 0.2
+    assert wave.abs().max() > 0.3
+
+
+def test_channels_are_averaged_whatever_their_number():
+    left, right = tone(), tone(hertz=1000.0)
+    wave, record = heard(through_soundfile(np.stack([left, right], -1), RATE, "WAV", "FLOAT"))
+    assert record.channels == 2
+    assert np.abs(wave.numpy() - (left + right) / 2).max() < 1e-7
+    six = np.stack([left, right, left, 0 * left, right, right], -1)
+    wave, record = heard(through_soundfile(six, RATE, "WAV", "FLOAT"))
+    assert record.channels == 6
+    assert np.abs(wave.numpy() - six.mean(1)).max() < 1e-6
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 11_127, 22_050, 44_100, 48_000, 96_000])
+def test_any_rate_becomes_the_wanted_one(rate):
+    wave, record = heard(through_soundfile(tone(rate), rate, "WAV", "FLOAT"))
+    assert record.rate_hz == rate
+    assert len(wave) == math.ceil(round(rate * SECONDS) * RATE / rate)
+    assert abs(strength(wave, 440.0) - 0.4) < 1e-3
+
+
+def test_a_path_bytes_a_file_object_and_an_array_are_the_same_sound(tmp_path):
+    encoded = through_soundfile(tone(), RATE, "WAV", "FLOAT")
+    (tmp_path / "a.wav").write_bytes(encoded)
+    with open(tmp_path / "a.wav", "rb") as file:
+        sources = [encoded, tmp_path / "a.wav", str(tmp_path / "a.wav"), file, io.BytesIO(encoded)]
+        sources += [(tone(), RATE), (torch.from_numpy(tone()), RATE), [tone().tolist(), float(RATE)]]
+        sources += [{"array": tone()[:, None], "sampling_rate": RATE}]
+        for source in sources:
+            assert np.abs(heard(source)[0].numpy() - tone()).max() < 1e-7
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint8, np.uint16, np.float16, np.float64])
+def test_arrays_of_every_width_have_full_scale_one(dtype):
+    samples = tone()
+    if np.dtype(dtype).kind == "f":
+        given = samples.astype(dtype)
+    else:
+        half = 2.0 ** (8 * np.dtype(dtype).itemsize - 1)
+        given = np.clip(np.round(samples * half) + (half if np.dtype(dtype).kind == "u" else 0), None, 2 * half - 1)
+        given = given.astype(dtype)
+    assert np.abs(heard((given, RATE))[0].numpy() - samples).max() < 0.01
+
+
+def test_of_a_long_sound_the_wanted_seconds_are_decoded_and_recorded(tmp_path):
+    samples = np.concatenate([tone(hertz=300.0, seconds=2.0), tone(hertz=700.0, seconds=2.0)])
+    soundfile.write(tmp_path / "long.flac", samples, RATE)
+    wave, record = heard(tmp_path / "long.flac", window_s=1.0)
+    assert (record.start_s, record.part_s, record.duration_s, record.whole) == (0.0, 1.0, 4.0, False)
+    assert strength(wave, 300.0) > 0.39
+    assert strength(wave, 700.0) < 0.01
+    wave, record = heard(tmp_path / "long.flac", window_s=10.0, start_s=2.5)
+    assert (record.start_s, record.part_s, record.whole) == (2.5, 1.5, False)
+    assert np.abs(wave.numpy() - samples[40_000:]).max() < 1e-4
+
+
+@pytest.mark.parametrize("form, codec", [("ipod", "aac"), ("matroska", "aac")])
+def test_a_part_of_a_container_is_the_part_of_its_whole(form, codec):
+    samples = np.concatenate([tone(hertz=h, seconds=1.0) for h in (300.0, 500.0, 700.0, 900.0)])
+    encoded = through_av(samples, RATE, form, codec)
+    whole, _ = heard(encoded)
+    part, record = heard(encoded, window_s=0.5, start_s=2.2)
+    assert (record.start_s, len(part)) == (2.2, 8000)
+    gaps = [(part - whole[35_200 + i : 43_200 + i]).abs().max() for i in range(-32, 33)]
+    assert min(gaps) < 1e-3  # containers count time in milliseconds
+
+
+def test_decoding_a_part_does_not_decode_the_rest(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "long.wav", np.zeros(RATE * 60, np.float32), RATE)
+    asked: list[int] = []
+    read = soundfile.SoundFile.read
+
+    def counted(self, frames=-1, **settings):
+        asked.append(frames)
+        return read(self, frames, **settings)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    heard(tmp_path / "long.wav", window_s=1.0, start_s=50.0)
+    assert asked == [RATE]
+
+
+def test_a_wav_that_was_streamed_and_does_not_know_its_length_is_read():
+    encoded = bytearray(through_soundfile(tone(), RATE, "WAV", "PCM_16"))
+    for at in (4, encoded.index(b"data") + 4):
+        encoded[at : at + 4] = b"\xff\xff\xff\xff"
+    wave, record = heard(bytes(encoded))
+    assert (len(wave), record.duration_s) == (24_000, SECONDS)
+
+
+def test_silence_is_a_sound():
+    wave, _ = heard((np.zeros(1000, np.int16), 8000))
+    assert len(wave) == 2000
+    assert not wave.any()
+
+
+def wav(rate: int = RATE, content: bytes = b"\x00\x01" * 4000, says: int | None = None) -> bytes:
+    """A WAV file of 16 bits in one channel, written by hand."""
+    size = len(content) if says is None else says
+    head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+    return head + struct.pack("<4sI", b"data", size) + content
+
+
+def video_without_sound() -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        track = container.add_stream("mpeg4", rate=10)
+        track.width = track.height = 32
+        track.pix_fmt = "yuv420p"
+        for _ in range(3):
+            container.mux(track.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+        container.mux(track.encode(None))
+    return file.getvalue()
+
+
+def bad_files() -> dict[str, tuple[bytes, str]]:
+    flac = through_soundfile(tone(), RATE, "FLAC")
+    nan = tone()
+    nan[[5, 9]] = math.nan, math.inf
+    mp3 = through_soundfile(tone(seconds=4.0), RATE, "MP3")
+    m4a = through_av(tone(seconds=3.0), RATE, "ipod", "aac")
+    return {
+        "empty": (b"", "is empty"),
+        "text": (b"these are the words of a letter\n" * 40, "is not a sound file .it begins with b'these ar'"),
+        "playlist": (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "is not a sound file"),
+        "garbage": (bytes(range(1, 251)) * 9, "is not a sound file"),
+        "picture": (b"\x89PNG\r\n\x1a\n" + bytes(200), "is not a sound file"),
+        "header only": (wav(content=b""), "has no samples"),
+        "cut header": (wav()[:30], "damaged or truncated|is not a sound file"),
+        "truncated WAV": (wav()[:3000], "is truncated: 2956 of 8000 bytes of samples are there"),
+        "truncated FLAC": (flac[: len(flac) // 2], "damaged or truncated FLAC data|truncated FLAC data"),
+        "truncated MP3": (mp3[: len(mp3) // 2], "truncated MP3 data: it ends after"),
+        "truncated M4A": (m4a[: len(m4a) // 2], "damaged or truncated mov file"),
+        "rate 0": (wav(rate=0), "rate|damaged"),
+        "no numbers": (through_soundfile(nan, RATE, "WAV", "FLOAT"), "has 2 samples that are NaN or infinite"),
+        "too loud": (through_soundfile(tone() * 1e30, RATE, "WAV", "FLOAT"), r"has samples up to 4e\+29"),
+        "video": (video_without_sound(), "has no sound track .it holds video.; give a file with sound"),
+    }
+
+
+@pytest.mark.parametrize("kind", bad_files())
+def test_what_is_wrong_with_a_file_is_said_with_its_name(kind, tmp_path, capfd):
+    content, words = bad_files()[kind]
+    (tmp_path / "bad.wav").write_bytes(content)
+    with pytest.raises(InputError, match=rf"bad\.wav: .*({words})"):
+        heard(tmp_path / "bad.wav")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "source, words",
+    [
+        (np.zeros(100, np.float32), r"array \(100,\): has no sampling rate; give \(samples, rate_hz\)"),
+        ((np.zeros(0), 8000), "has no samples"),
+        ((np.zeros(9), 0), "the sampling rate 0; give a whole number of Hz"),
+        ((np.zeros(9), 8000.5), "the sampling rate 8000.5"),
+        ((np.zeros(9), "fast"), "the sampling rate 'fast'"),
+        ((np.zeros((2, 3, 4)), 8000), "has 3 axes; samples are"),
+        ((np.zeros((2, 8000)), 8000), "has 8000 channels; .*transpose it"),
+        ((np.zeros(9, np.int64), 8000), "holds int64 values; give floats, or int16"),
+        ((np.zeros(9, complex), 8000), "holds complex128 values"),
+        (([[1.0], [2.0, 3.0]], 8000), "cannot be made an array"),
+        (({"array": [0.5]}), "has the keys array; give array and sampling_rate"),
+        ((np.full(9, np.nan), 8000), "has 9 samples that are NaN or infinite"),
+        (object(), "cannot be read as a sound .it is a object.; give a path, .samples, rate_hz., bytes"),
+        (io.StringIO("words"), "is a file opened as text"),
+    ],
+)
+def test_what_is_wrong_with_samples_in_memory_is_said(source, words):
+    with pytest.raises(InputError, match=words):
+        heard(source)
+
+
+def test_missing_files_directories_and_seconds_behind_the_end_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.wav: does not exist"):
+        heard(tmp_path / "gone.wav")
+    with pytest.raises(InputError, match="is a directory"):
+        heard(tmp_path)
+    with pytest.raises(InputError, match="is 1.5 s long; there is nothing at second 2"):
+        heard((tone(), RATE), start_s=2.0)
+    with pytest.raises(InputError, match="from second -1"):
+        heard((tone(), RATE), start_s=-1.0)
+
+
+def test_random_damage_never_raises_anything_else(capfd):
+    damage = np.random.default_rng(0)
+    files = [through_soundfile(tone(seconds=0.5), RATE, form) for form in ("WAV", "FLAC", "OGG", "MP3", "AIFF")]
+    files += [through_av(tone(seconds=0.5), RATE, form, "aac") for form in ("ipod", "adts", "matroska")]
+    told = 0
+    for file in files:
+        for _ in range(6):
+            bad = bytearray(file[: damage.integers(1, len(file))])
+            for place in damage.integers(0, len(bad), 8):
+                bad[place] = damage.integers(256)
+            try:
+                heard(bytes(bad))
+            except InputError:
+                told += 1
+    assert told > 10
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("package, extra, encoded", [("soundfile", "audio", wav()), ("av", "video", b"\x0b\x77" * 90)])
+def test_a_missing_library_is_named_with_its_extra(monkeypatch, package, extra, encoded):
+    monkeypatch.setitem(sys.modules, package, None)
+    if package == "soundfile":
+        monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtraError, match=rf"unimodal\[{extra}\]"):
+        heard(encoded)
+
+
+def test_without_soundfile_pyav_reads_what_it_can(monkeypatch):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    wave, record = heard(through_soundfile(tone(), RATE, "FLAC"))
+    assert record.format == "FLAC"
+    assert np.abs(wave.numpy() - tone()).max() < 1e-4
