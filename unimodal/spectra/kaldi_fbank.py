@@ -1,7 +1,8 @@
 """Kaldi filter bank: logarithmic energies in mel bands, as Kaldi and the audio spectrogram transformer compute them.
 
-Source: Gong et al. 2021, arXiv:2104.01778, sec. 2.1 (128 bands, 25 ms Hamming there, Hanning in the released code, every
-10 ms); Zhang et al. 2023, arXiv:2307.10802, sec. 3.2; the steps are Kaldi's compute-fbank-feats (Povey et al. 2011).
+Source: Gong et al. 2021, arXiv:2104.01778, sec. 2.1 (128 bands, 25 ms Hamming there, Hanning in the released code,
+every 10 ms); Zhang et al. 2023, arXiv:2307.10802, sec. 3.2; the steps are those of Kaldi's
+compute-fbank-feats (Povey et al. 2011).
 Axes: B sounds, T samples, F frames, W samples of a frame, N of the Fourier transform, M mel bands.
 """
 

@@ -1,7 +1,7 @@
 """Log-mel spectrogram: decadic logarithms of mel bands, cut 80 dB below the loudest, as Whisper hears.
 
-Source: Radford et al. 2022, arXiv:2212.04356, sec. 2.2 (80 bands, 25 ms windows every 10 ms, scaled to about -1..1); the
-bands are Slaney's (Auditory Toolbox, 1998), of equal area.
+Source: Radford et al. 2022, arXiv:2212.04356, sec. 2.2 (80 bands, 25 ms windows every 10 ms, scaled to about -1..1);
+the bands are Slaney's (Auditory Toolbox, 1998), of equal area.
 Axes: B sounds, T samples, F frames, K lines of the spectrum, M mel bands.
 """
 
