@@ -1,5 +1,6 @@
 """Published by transformers: ``config.json``, ``model.safetensors`` (or its shards) and a preprocessor's config."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,10 @@ _FAMILIES = {
     "siglip_vision_model": "siglip",
     "siglip_text_model": "siglip",
     "dinov2_with_registers": "dinov2",
+    "xlm-roberta": "roberta",
+    "camembert": "roberta",
 }
+_SENTENCES = ("bert", "roberta", "distilbert")
 _PROCESSORS = {
     "vit": "ViTImageProcessor",
     "clip": "CLIPImageProcessor",
@@ -49,6 +53,8 @@ def read(name: str) -> Published:
     # The stored configuration lists differences from the class's defaults: let the class complete it.
     config = {**CONFIG_MAPPING[kind].from_dict(raw).to_dict(), "model_type": kind}
     family = _FAMILIES.get(kind, kind.replace("-", "_"))
+    if family in _SENTENCES and (sentences := _sentences(repository)):
+        config["sentence_embedding"] = sentences
     found = repository.find("preprocessor_config.json")
     words = any(repository.find(file) for file in _VOCABULARIES)
     published = Published(
@@ -75,6 +81,27 @@ def _weights(repository: Repository) -> dict[str, Tensor]:
     for shard in sorted(set(shards.values())):
         weights |= read_weights(repository.file(shard))
     return weights
+
+
+def _sentences(repository: Repository) -> dict[str, Any]:
+    """What sentence-transformers stores beside a model: the modules behind it, the pooling, the most tokens."""
+    path = repository.find("modules.json")
+    if path is None:
+        return {}
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(path, f"not readable as JSON ({error})") from error
+    if not isinstance(modules, list) or not all(isinstance(m, dict) and "type" in m for m in modules):
+        raise CheckpointError(path, "is no list of modules")
+    folders = {str(m["type"]).rpartition(".")[2]: str(m.get("path", "")) for m in modules}
+    pooling = repository.find(f"{folders['Pooling']}/config.json") if "Pooling" in folders else None
+    words = repository.find("sentence_bert_config.json")
+    return {
+        "modules": list(folders),
+        "pooling": read_config(pooling) if pooling is not None else {},
+        **(read_config(words) if words is not None else {}),
+    }
 
 
 def _pictures(published: Published) -> dict[str, Any]:
