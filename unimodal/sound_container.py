@@ -59,8 +59,8 @@ def container_form(head: bytes, file: IO[bytes]) -> str | None:
             return form
     if len(head) > 3 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return "aac"
-    # MPEG audio: synchronisation, a version, a layer, a bit rate and a sampling rate that exist
-    if len(head) > 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 8 and head[1] & 6:
+    # MPEG audio: synchronisation, then a version, a layer (II or III), a bit rate and a sampling rate that exist
+    if len(head) > 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 8 and head[1] & 6 in (2, 4):
         return "mp3" if head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C else None
     return None
 
