@@ -85,19 +85,26 @@ def _of_text(content: bytes, name: str) -> NamedColumns:
     except InputError as error:
         raise InputError(name, error.cause, error.remedy) from error
     names, words, headed = found.names, found.words, found.headed
-    if len(words) == 1 and words[0] and re.search(r"\S[ \t]+\S", words[0][0]):
-        rows = [word.split() for word in words[0]]
-        counts = {len(row) for row in rows}
-        if len(counts) == 1:
-            words = tuple(list(column) for column in zip(*rows, strict=True))
-            told_names = names[0].split() if headed else []
-            headed = len(told_names) == len(words)
-            names = tuple(told_names) if headed else tuple(f"column {i + 1}" for i in range(len(words)))
+    if len(words) == 1 and re.search(r"\S[ \t]+\S", words[0][0]):
+        names, words, headed = _at_blanks(names, words[0], headed)
     first = [column[0] for column in words]
     if not headed and len(first) > 1 and first == ["", *map(str, range(len(first) - 1))] and len(words[0]) > 1:
         words, headed = tuple(column[1:] for column in words), True  # a data frame whose columns had no names
         names = ("", *first[1:])
     return NamedColumns(dict(zip(names, words, strict=True)), found.decimal_comma, headed)
+
+
+def _at_blanks(
+    names: tuple[str, ...], lines: list[str], headed: bool
+) -> tuple[tuple[str, ...], tuple[list[str], ...], bool]:
+    """One column of lines as the columns that blanks separate, if every line has the same number of them."""
+    rows = [line.split() for line in ([*names, *lines] if headed else lines)]
+    if len({len(row) for row in rows[headed:]}) > 1:
+        return names, (lines,), headed
+    if headed and (len(rows[0]) != len(rows[1]) or not any(re.search("[a-zA-Z]", word) for word in rows[0])):
+        rows, headed = rows[len(rows[0]) != len(rows[1]) :], False  # a title, or a row of numbers
+    found = tuple(rows.pop(0)) if headed else tuple(f"column {i + 1}" for i in range(len(rows[0])))
+    return found, tuple(list(column) for column in zip(*rows, strict=True)), headed
 
 
 def _uncommented(content: bytes) -> bytes:

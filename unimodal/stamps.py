@@ -194,10 +194,20 @@ def _order(days: Stamps, months: Stamps, words: Sequence[str], day_first: bool |
         return day_first
     if np.array_equal(orders[True], orders[False]):
         return None
-    for kept in ([f for f, steps in orders.items() if (steps > 0).all()], [f for f in orders if not np.ptp(orders[f])]):
+    rising = [first for first, steps in orders.items() if (steps > 0).all()]
+    even = [first for first in orders if _even(days if first else months)]
+    for kept in (rising, even):
         if len(kept) == 1:
             return kept[0]
     raise StampsError(f"has {words[0]!r}, which may be two different days; write times as yyyy-mm-dd")
+
+
+def _even(stamps: Stamps) -> bool:
+    """Whether all steps are one step, or whole months."""
+    if not np.ptp(np.diff(stamps.times_s)) or stamps.start is None:
+        return True
+    start = stamps.start.replace(tzinfo=None)
+    return len({(start + timedelta(seconds=float(s))).day for s in stamps.times_s}) == 1
 
 
 def _fits(word: str, day_first: bool) -> bool:
