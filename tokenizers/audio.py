@@ -24,6 +24,7 @@ from unimodal.sample import Batch, Sample
 from unimodal.sound import read_sound
 from unimodal.sound_claim import sound_claim
 from unimodal.sound_record import SoundRecord
+from unimodal.sound_windows import sound_windows
 from unimodal.spectra.kaldi_fbank import KaldiFbank
 from unimodal.stems.patch import PatchStem
 from unimodal.tokens import Tokens
@@ -129,13 +130,7 @@ class Audio(nn.Module):
 
     def windows(self, source: Any) -> Iterator[Sample]:
         """All of a sound, ``window_s`` seconds after ``window_s`` seconds; each record says where it belongs."""
-        start_s = 0.0
-        while True:
-            sample = self.read(source, start_s=start_s)
-            yield sample
-            start_s = sample.record.start_s + sample.record.part_s
-            if start_s >= sample.record.duration_s - 0.5 / sample.record.rate_hz:
-                return
+        return sound_windows(self.read, source)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """One tensor (B, T) when all sounds have one length, else a tuple of (T,).

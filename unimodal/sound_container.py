@@ -84,7 +84,7 @@ def open_container(file: IO[bytes], name: str, form: str, files: ExitStack) -> S
         raise MissingExtraError("av", "video") from error
     try:
         exact = form in _PROMISING or (form == "mp3" and _counted(file))
-        container = files.enter_context(av.open(file, format=form, metadata_errors="ignore"))
+        container: Any = files.enter_context(av.open(file, format=form, metadata_errors="ignore"))
         tracks = container.streams.audio
     except Exception as error:
         raise InputError(name, f"damaged or truncated {form} file ({told(error)})") from error

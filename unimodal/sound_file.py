@@ -7,7 +7,7 @@ WebM, the sound of a video) and MP3 go through PyAV, see :mod:`unimodal.sound_co
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ def _through_soundfile(file: IO[bytes], name: str, form: str | None, files: Exit
     except (ImportError, OSError) as error:
         raise MissingExtraError("soundfile", "audio") from error
     try:
-        sound = files.enter_context(soundfile.SoundFile(file))
+        sound = files.enter_context(soundfile.SoundFile(cast(Any, file)))
     except Exception as error:  # of several kinds
         if any(word in str(error).lower() for word in _UNKNOWN):
             return None

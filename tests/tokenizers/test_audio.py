@@ -121,6 +121,7 @@ def test_filled_sounds_have_one_length():
     tokenizer = Audio(4, spectrum=Part(LogMel), stem=Part(PatchStem, channels=1), window_s=3.0, filled=True)
     samples = [tokenizer.read(noise(seconds)) for seconds in (0.5, 2.0, 7.0)]
     batch = tokenizer.collate(samples)
+    assert isinstance(batch.data, torch.Tensor)
     assert batch.data.shape == (3, 48_000)
     assert [sample.record.part_s for sample in samples] == [0.5, 2.0, 3.0]
     assert tokenizer(batch).side.grid == (5, 18)
