@@ -4,8 +4,6 @@ Colours are converted by :mod:`unimodal.colour`.
 """
 
 import math
-import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from torch import Tensor
 from unimodal.colour import array_to_picture, to_eight_bit
 from unimodal.errors import InputError
 from unimodal.opening import open_stream, source_name, told
+from unimodal.quiet import quiet
 from unimodal.resampling import resize_picture
 
 __all__ = ["Picture", "open_picture"]
@@ -83,7 +82,7 @@ class Picture:
         swap, upside, across = _TURN[self.pending]
         stored_w, stored_h = self.image.size
         try:
-            with _pillow_quiet():
+            with quiet():
                 left, upper, right, lower = self._stored(box)
                 rows, columns = (size[1], size[0]) if swap else size
                 per_x = per_y = 1.0
@@ -138,7 +137,7 @@ def open_picture(source: Any, *, pixel_limit: int) -> Iterator[Picture]:
         InputError: the source cannot be opened, is no picture, is damaged, has no pixels or too many.
     """
     name = _name(source)
-    with ExitStack() as files, _pillow_quiet():
+    with ExitStack() as files, quiet():
         if isinstance(source, Image.Image):
             image, mode, form = source, source.mode, getattr(source, "format", None)
         elif isinstance(source, np.ndarray):
@@ -217,30 +216,3 @@ def _whole(low: float, high: float, length: int) -> tuple[int, int]:
     cells = min(max(1, math.floor(high - low + 0.5)), length)
     begin = min(max(0, math.floor(low + 0.5)), length - cells)
     return begin, begin + cells
-
-
-_quiet_lock = threading.Lock()
-_quiet_now: list[Any] = []
-
-
-@contextmanager
-def _pillow_quiet() -> Iterator[None]:
-    """Ignore Pillow's own warnings (odd metadata, its pixel limit) while any thread is in here.
-
-    ``warnings.catch_warnings`` is undone in the wrong order when threads overlap; so the first one in saves the
-    filters and the last one out puts them back.
-    """
-    with _quiet_lock:
-        if not _quiet_now:
-            saved = warnings.catch_warnings()
-            saved.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            _quiet_now.append(saved)
-        _quiet_now.append(None)
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_now.pop()
-            if len(_quiet_now) == 1:
-                _quiet_now.pop().__exit__(None, None, None)
