@@ -137,9 +137,10 @@ class Variates(nn.Module):
 
 
 def _unit(values_RC: Tensor) -> Tensor:
-    """The standard deviation of each column (C, 1); of a constant one its size, or 1."""
-    found = values_RC.numpy()
-    with np.errstate(invalid="ignore"):
-        spread, level = np.nanstd(found, 0), np.abs(np.nanmean(found, 0))
-    level = np.where(level > 0, level, 1.0)
-    return torch.from_numpy(np.where(spread > 1e-9 * level, spread, level))[:, None]
+    """The standard deviation of each column (C, 1), without what is missing; of a constant one its size, or 1."""
+    known = values_RC.isfinite()
+    count = known.sum(0).clamp_min(1)
+    level = values_RC.where(known, 0.0).sum(0) / count
+    spread = ((values_RC - level).where(known, 0.0).square().sum(0) / count).sqrt()
+    size = level.abs().where(level != 0, 1.0)
+    return spread.where(spread > 1e-9 * size, size)[:, None]
