@@ -26,7 +26,9 @@ def test_uneven_rows_are_interpolated_back_from_the_last_one():
     assert window.step_s == 10
     assert window.moments is not None
     assert str(window.moments[-1]).startswith("2024-05-01T00:01:00")
-    assert str(window.ahead(1)[0]).startswith("2024-05-01T00:01:10")
+    ahead = window.ahead(1)
+    assert ahead is not None
+    assert str(ahead[0]).startswith("2024-05-01T00:01:10")
     assert any("interpolated to even ones of 10 s" in note for note in window.notes)
 
 
