@@ -1,6 +1,7 @@
 """What looks like a point cloud, and what only has a name or numbers like one."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ def npy(*shape, dtype="f4"):
 
 def npz(name):
     file = io.BytesIO()
-    np.savez(file, **{name: np.zeros((9, 3))})
+    arrays: Any = {name: np.zeros((9, 3))}
+    np.savez(file, **arrays)
     return file.getvalue()
 
 

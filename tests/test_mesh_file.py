@@ -1,6 +1,7 @@
 """OBJ, STL, OFF and GLB files, written here and by trimesh."""
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,11 +53,12 @@ def test_colours_of_vertices_are_read(top):
     obj = b"".join(b"v " + row + b"\n" for row in rows.splitlines()) + b"f 1 2 3\n"
     off = b"COFF\n4 1 0\n" + rows + b"3 0 1 2\n"
     for content, kind in ((obj, "obj"), (off, "off")):
-        np.testing.assert_allclose(read_mesh(content, kind, "part").rgb, rgb, atol=1e-6)
+        found: Any = read_mesh(content, kind, "part").rgb
+        np.testing.assert_allclose(found, rgb, atol=1e-6)
 
 
 def test_vertices_without_faces_are_a_cloud():
-    cloud = read_mesh(OBJ.partition(b"vn")[0], "obj", "part")
+    cloud: Any = read_mesh(OBJ.partition(b"vn")[0], "obj", "part")
     assert (cloud.xyz.tolist(), cloud.faces) == (XYZ.tolist(), None)
 
 
@@ -65,7 +67,7 @@ def test_files_of_another_writer_are_read(kind):
     trimesh = pytest.importorskip("trimesh")
     ball = trimesh.creation.icosphere(subdivisions=1)
     written = ball.export(file_type=kind)
-    cloud = read_mesh(written.encode() if isinstance(written, str) else written, kind, "ball")
+    cloud: Any = read_mesh(written.encode() if isinstance(written, str) else written, kind, "ball")
     found = np.sort(cloud.xyz[cloud.faces].mean(1), axis=0)
     np.testing.assert_allclose(found, np.sort(ball.triangles_center, axis=0), atol=1e-6)
 
@@ -75,7 +77,7 @@ def test_pieces_of_a_scene_are_put_where_the_scene_has_them():
     scene = trimesh.Scene()
     scene.add_geometry(trimesh.creation.box())
     scene.add_geometry(trimesh.creation.box(), transform=trimesh.transformations.translation_matrix([5, 0, 0]))
-    cloud = read_mesh(scene.export(file_type="glb"), "glb", "two boxes")
+    cloud: Any = read_mesh(scene.export(file_type="glb"), "glb", "two boxes")
     assert (len(cloud.xyz), len(cloud.faces), cloud.xyz[:, 0].max()) == (16, 24, 5.5)
 
 

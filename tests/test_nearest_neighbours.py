@@ -12,7 +12,7 @@ def test_they_are_the_first_of_all_points_sorted_by_distance(points, centres, co
     found = nearest_neighbours(clouds, middles, count)
     for b in range(2):
         for g in range(centres):
-            far = [sum((clouds[b, n, i] - middles[b, g, i]) ** 2 for i in range(3)).item() for n in range(points)]
+            far = [sum(float(clouds[b, n, i] - middles[b, g, i]) ** 2 for i in range(3)) for n in range(points)]
             assert found[b, g].tolist() == sorted(range(points), key=far.__getitem__)[:count]
 
 

@@ -1,6 +1,7 @@
 """PCD files of the three kinds, written here."""
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def pcd(data, kind="U", xyz=XYZ):
 @pytest.mark.parametrize("data", ["ascii", "binary", "binary_compressed"])
 @pytest.mark.parametrize("kind", ["U", "F"])
 def test_coordinates_and_packed_colours_are_found_among_other_fields(data, kind):
-    cloud = read_points(pcd(data, kind))
+    cloud: Any = read_points(pcd(data, kind))
     assert np.array_equal(cloud.xyz, XYZ)
     expected = [[bits >> 16, bits >> 8 & 255, bits & 255] for bits in BITS]
     np.testing.assert_allclose(255 * cloud.rgb, expected, atol=1e-4)
@@ -71,7 +72,7 @@ def test_long_copies_are_decompressed():
 @pytest.mark.parametrize("data", ["ascii", "binary"])
 def test_pixels_without_a_return_are_left_out_and_counted(data):
     xyz = np.concatenate([XYZ[:2], np.full((1, 3), np.nan)])
-    cloud = read_points(pcd(data, xyz=xyz))
+    cloud: Any = read_points(pcd(data, xyz=xyz))
     assert (len(cloud.xyz), len(cloud.rgb), cloud.unmeasured) == (2, 2, 1)
 
 

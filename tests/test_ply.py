@@ -1,6 +1,7 @@
 """PLY files of every kind, written here word by word and by trimesh."""
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def ply(order="ascii", *, faces=(), line="\n", kind="float", extra=True, count=4
 @pytest.mark.parametrize("kind", ["float", "double"])
 @pytest.mark.parametrize("colour", ["uchar", "float"])
 def test_coordinates_and_colours_are_found_among_other_properties(order, line, kind, colour):
-    cloud = read_points(ply(order, line=line, kind=kind, colour=colour))
+    cloud: Any = read_points(ply(order, line=line, kind=kind, colour=colour))
     assert np.array_equal(cloud.xyz, XYZ)
     np.testing.assert_allclose(cloud.rgb, RGB / 255, atol=1e-6)
     assert cloud.faces is None
@@ -67,7 +68,7 @@ def test_coordinates_and_colours_are_found_among_other_properties(order, line, k
     ],
 )
 def test_faces_become_triangles(order, faces, triangles):
-    cloud = read_points(ply(order, faces=faces))
+    cloud: Any = read_points(ply(order, faces=faces))
     assert [tuple(face) for face in cloud.faces] == triangles
 
 
@@ -76,7 +77,7 @@ def test_files_of_another_writer_are_read():
     box = trimesh.creation.box()
     box.visual.vertex_colors = np.arange(32, dtype=np.uint8).reshape(8, 4)
     for encoding in ("binary", "ascii"):
-        cloud = read_points(box.export(file_type="ply", encoding=encoding))
+        cloud: Any = read_points(box.export(file_type="ply", encoding=encoding))
         assert np.allclose(cloud.xyz, box.vertices)
         assert np.array_equal(cloud.faces, box.faces)
         np.testing.assert_allclose(255 * cloud.rgb, box.visual.vertex_colors[:, :3], atol=1e-4)
@@ -92,7 +93,7 @@ def test_points_of_nan_alone_are_no_returns_and_one_nan_is_an_error():
     text = (
         b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
     )
-    cloud = read_points(text + b"1 2 3\nnan nan nan\n4 5 6\n")
+    cloud: Any = read_points(text + b"1 2 3\nnan nan nan\n4 5 6\n")
     assert (cloud.xyz.tolist(), cloud.unmeasured) == ([[1, 2, 3], [4, 5, 6]], 1)
     with pytest.raises(InputError, match=r"1 points with coordinates that are not finite \(the first is point 2\)"):
         read_points(text + b"1 2 3\n4 nan 6\n4 5 6\n")

@@ -1,5 +1,7 @@
 """Lists of points as programs and spreadsheets write them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ XYZ = [[1.5, 2.0, -3.25], [4.0, 5.5, 6.0], [7.0, 8.0, 9.5]]
 )
 def test_the_points_are_those_that_were_written(text):
     for content in (text.encode(), b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16")):
-        cloud = read_point_text(content, "list")
+        cloud: Any = read_point_text(content, "list")
         assert cloud.xyz.tolist() == XYZ
         assert cloud.rgb is None
 
@@ -48,7 +50,8 @@ def test_the_points_are_those_that_were_written(text):
     ],
 )
 def test_colours_behind_the_coordinates_are_found(text):
-    np.testing.assert_allclose(read_point_text(text.encode(), "list").rgb, [[1, 0, 0.2], [0, 0, 0]], atol=1e-6)
+    found: Any = read_point_text(text.encode(), "list").rgb
+    np.testing.assert_allclose(found, [[1, 0, 0.2], [0, 0, 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize(

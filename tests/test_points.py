@@ -1,6 +1,7 @@
 """Anything that holds points: told apart by content, checked, and refused by name."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_points_are_those_that_were_given(source):
 @pytest.mark.parametrize("top, rgb", [(1.0, True), (255, True), (300, False), (-1, False)])
 def test_columns_behind_the_coordinates_are_colours_if_they_can_be(top, rgb):
     array = np.concatenate([XYZ, np.linspace(0, top, 60).reshape(20, 3)], -1)
-    found = read_points(array).rgb
+    found: Any = read_points(array).rgb
     assert (found is not None) == rgb
     if rgb:
         np.testing.assert_allclose(found, array[:, 3:] / top, atol=1e-6)
@@ -56,7 +57,8 @@ def test_columns_behind_the_coordinates_are_colours_if_they_can_be(top, rgb):
 @pytest.mark.parametrize("name", ["a.obj", "a.OBJ", "a.txt"])
 def test_a_mesh_is_known_by_its_content_whatever_it_is_called(name, tmp_path):
     (tmp_path / name).write_bytes(b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-    assert read_points(tmp_path / name).faces.tolist() == [[0, 1, 2]]
+    cloud: Any = read_points(tmp_path / name)
+    assert cloud.faces.tolist() == [[0, 1, 2]]
 
 
 def test_an_obj_file_with_a_long_preface_is_known_by_its_name(tmp_path):
