@@ -83,11 +83,12 @@ def told_modality(header: Any) -> str:
     return code if code.isalnum() and len(code) <= 16 else ""
 
 
-def open_dicom(source: Any, *, pixels: bool = True) -> Any:
+def open_dicom(source: Any, *, pixels: bool = True, name: str | None = None) -> Any:
     """The data set of a path, bytes or binary file object.
 
     Args:
         pixels: Whether the pixel data are wanted too.
+        name: How to call it in messages; None for what it is.
 
     Raises:
         InputError: the source cannot be opened, is empty, no DICOM or damaged.
@@ -97,7 +98,7 @@ def open_dicom(source: Any, *, pixels: bool = True) -> Any:
         import pydicom
     except ImportError:
         raise MissingExtraError("pydicom", "medical") from None
-    name = source_name(source)
+    name = name or source_name(source)
     with ExitStack() as files, quiet():
         stream = open_stream(source, files, what="a DICOM object")
         head = stream.read(132)

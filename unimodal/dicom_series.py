@@ -75,7 +75,8 @@ def read_series(entries: Sequence[tuple[str, Any]], *, name: str, frame: int | N
     for index, piece in enumerate(slices):
         key = id(piece.image)
         if key not in decoded:
-            decoded = {key: frame_values(open_dicom(piece.image.source), piece.image.name, pixel_limit=voxel_limit)}
+            data = open_dicom(piece.image.source, name=piece.image.name)
+            decoded = {key: frame_values(data, piece.image.name, pixel_limit=voxel_limit)}
         frames = decoded[key]
         if frames.ndim == 4:
             raise InputError(piece.image.name, "is a colour picture, not a scan")
@@ -91,7 +92,7 @@ def _images(entries: Sequence[tuple[str, Any]], name: str) -> list[_Image]:
     reasons: list[InputError] = []
     for label, source in entries:
         try:
-            header = open_dicom(source, pixels=False)
+            header = open_dicom(source, pixels=False, name=label)
         except InputError as error:
             reasons.append(error)
             continue
@@ -110,7 +111,7 @@ def _images(entries: Sequence[tuple[str, Any]], name: str) -> list[_Image]:
     if images:
         return list(images.values())
     if len(entries) == 1:
-        raise InputError(entries[0][0], reasons[0].cause, reasons[0].remedy)
+        raise reasons[0]
     if not entries:
         raise InputError(name, "is an empty folder", "give a folder with the files of one series")
     raise InputError(name, f"holds no DICOM images ({len(entries)} other files)", "give the folder of one series")

@@ -109,6 +109,30 @@ class Picture:
         pixels = pixels.flip(axes) if axes else pixels.contiguous()
         return pixels, self._displayed((left / per_x, upper / per_y, right / per_x, lower / per_y))
 
+    def levels(self) -> np.ndarray:
+        """Decode at the depth of the file, as displayed. Call it once.
+
+        Shapes:
+            returns (rows, columns) or (rows, columns, channels): uint8, uint16, int32 or float32. Palettes, bits and
+            what has no levels of its own become grey or RGB; transparency is laid over white.
+
+        Raises:
+            InputError: the data are damaged or truncated, or their colours cannot be converted.
+        """
+        try:
+            with quiet():
+                self.image.load()
+                deep = self.image.mode in ("I", "F") or self.image.mode.startswith("I;16")
+                values = np.array(self.image if deep else to_eight_bit(self.image))
+        except InputError as error:
+            raise InputError(self.name, error.cause, error.remedy) from None
+        except Exception as error:  # decoders raise nearly anything on bad data
+            kind = f"{self.format} data" if self.format else "image"
+            raise InputError(self.name, f"damaged or truncated {kind} ({told(error)})") from error
+        swap, upside, across = _TURN[self.pending]
+        values = values.swapaxes(0, 1) if swap else values
+        return values[:: -1 if upside else 1, :: -1 if across else 1]
+
     def _stored(self, box: Box) -> Box:
         swap, upside, across = _TURN[self.pending]
         (width, height), (left, upper, right, lower) = self.size, box
