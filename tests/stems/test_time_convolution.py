@@ -1,6 +1,7 @@
 """The stem ``time_convolution`` against its equation in loops, and as one-dimensional convolutions."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ def gelu(x: float) -> float:
 
 
 def test_each_cell_is_the_equations():
-    stem = TimeConvolutionStem(3, bands=4, channels=2).double()
+    stem: Any = TimeConvolutionStem(3, bands=4, channels=2).double()
     picture = torch.randn(1, 2, 9, 5, dtype=torch.float64)
     cells = stem(picture)
     assert cells.shape == (1, 3, 2, 3)
