@@ -14,7 +14,9 @@ T = TypeVar("T")
 
 _CORE = {
     "block": ("unimodal.block", "Block"),
+    "nested_block": ("unimodal.nested_block", "NestedBlock"),
     "transformer": ("unimodal.transformer", "Transformer"),
+    "repositioned": ("unimodal.repositioned", "Repositioned"),
     "model": ("unimodal.model", "Model"),
 }
 
@@ -25,7 +27,7 @@ class Part(Generic[T]):
     The constructor's signature is the only configuration schema: a keyword that ``cls`` does not take fails on
     this line, not at build time. Values are plain data (numbers, strings, booleans, None, tuples, string-keyed
     dicts) or further Parts; lists become tuples. A part prints as the Python that makes it, compares by value,
-    and round-trips through :meth:`to_json` when ``cls`` is in a catalog (or is Block, Transformer or Model).
+    and round-trips through :meth:`to_json` when ``cls`` is in a catalog (or is in :data:`_CORE`: Block, Model ...).
 
     Args:
         cls: A class or function. Its keyword parameters may be given here, its positional ones (the sizes) too.
