@@ -15,7 +15,7 @@ from unimodal.provenance import Provenance
 
 __all__ = ["load", "load_with_info"]
 
-LIBRARIES = ("timm", "transformers", "open_clip")
+LIBRARIES = ("timm", "transformers", "open_clip", "point_mae")
 EMBEDDED = Path(__file__).parent / "weights"
 
 
@@ -25,6 +25,7 @@ def load(spec: str | Path, *, tower: str | None = None, allow_random: bool = Fal
         timm:NAME                     a name in timm's registry, a hub id, or a folder
         open_clip:ARCH/PRETRAINED     a pair in open_clip's registry, a hub id, or a folder
         transformers:OWNER/NAME       a hub id or a folder
+        point_mae:FOLDER              the state dict and settings of Point-MAE's code
         unimodal:NAME                 weights that come with this package
         OWNER/NAME or a folder        a checkpoint of this suite
 
