@@ -11,21 +11,21 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from PIL import Image as Pillow
 from torch import Tensor
 
-from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.cells import tokens_of_cells
+from unimodal.channels import Planes, open_planes
 from unimodal.geometry import ImageRecord
 from unimodal.part import Part
-from unimodal.picture import Box, open_picture
+from unimodal.patches import pictures_from
+from unimodal.picture import Picture, open_picture
+from unimodal.placing import checked_size, placed
 from unimodal.sample import Batch, Sample
 from unimodal.stems.patch import PatchStem
 from unimodal.tokens import Tokens
 
 __all__ = ["Image"]
-
-FITS = ("crop", "resize", "inside", "native")
 
 
 class Image(nn.Module):
@@ -41,22 +41,23 @@ class Image(nn.Module):
 
     Args:
         dim: Width D.
-        stem: Turns (B, 3, Y, X) into (B, D, Y // stride, X // stride) and has ``stride`` and ``channels``.
+        stem: Turns (B, C, Y, X) into (B, D, Y // stride, X // stride) and has ``stride`` and ``channels``. C is 3 for
+            red, green and blue; 1 for grey, 4 and others see :func:`unimodal.channels.open_planes`.
         size: (rows, columns) px, or one number for both; None with ``fit="native"`` only.
         fit: One of crop, resize, inside, native.
-        mean: Of red, green, blue in 0..1.
-        std: Of red, green, blue in 0..1.
+        mean: Of each channel (red, green, blue) in 0..1.
+        std: Of each channel in 0..1.
         resample: Pillow's name of a filter: nearest, box, bilinear, hamming, bicubic, lanczos.
         crop_fraction: See above, in (0, 1].
         pixel_limit: Pictures with more pixels are refused before they are decoded.
 
     Shapes:
-        forward: uint8 pixels, or floats that are normalised already, (B, 3, Y, X) or B times (3, Y, X);
+        forward: uint8 pixels, or floats that are normalised already, (B, C, Y, X) or B times (C, Y, X);
             returns (B, N, D) with side.grid, or when sizes differ packed (1, S, D) with side.grids.
 
     Raises:
-        ValueError: ``size``, ``fit``, ``mean``, ``std``, ``resample``, ``crop_fraction``, ``pixel_limit`` or the
-            stem's channels are not as above.
+        ValueError: ``size``, ``fit``, ``mean``, ``std``, ``resample``, ``crop_fraction`` or ``pixel_limit`` are not as
+            above, or ``mean`` and ``std`` have not as many numbers as the stem has channels.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (
@@ -71,17 +72,13 @@ class Image(nn.Module):
         stem: Part = Part(PatchStem),
         size: tuple[int, int] | int | None = 224,
         fit: str = "crop",
-        mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
-        std: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        mean: tuple[float, ...] = (0.5, 0.5, 0.5),
+        std: tuple[float, ...] = (0.5, 0.5, 0.5),
         resample: str = "bicubic",
         crop_fraction: float = 1.0,
         pixel_limit: int = 178_000_000,
     ) -> None:
         super().__init__()
-        if fit not in FITS:
-            raise ValueError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
-        if (size is None) != (fit == "native"):
-            raise ValueError(f"size must be {'None' if fit == 'native' else 'given'} with fit={fit!r}, not {size!r}")
         if resample.upper() not in Pillow.Resampling.__members__:
             known = ", ".join(name.lower() for name in Pillow.Resampling.__members__)
             raise ValueError(f"resample must be one of {known}, not {resample!r}")
@@ -89,15 +86,13 @@ class Image(nn.Module):
             raise ValueError(f"crop_fraction must be in (0, 1], not {crop_fraction}")
         if pixel_limit < 1:
             raise ValueError(f"pixel_limit must be positive, not {pixel_limit}")
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError(f"mean and std must be three numbers, std positive, not {mean} and {std}")
         self.dim = dim
         self.stem = stem(dim)
-        if self.stem.channels != 3:
-            raise ValueError(f"stem must take 3 channels, not {self.stem.channels}")
-        self.size: tuple[int, int] | None = (size, size) if isinstance(size, int) else size
-        if self.size is not None and min(self.size) < self.stem.stride:
-            raise ValueError(f"size must be at least the stem's stride of {self.stem.stride} px, not {size}")
+        count = self.stem.channels
+        if len(mean) != count or len(std) != count or min(std) <= 0:
+            said = "three numbers" if count == 3 else f"{count} numbers, one a channel"
+            raise ValueError(f"mean and std must be {said}, std positive, not {mean} and {std}")
+        self.size = checked_size(size, fit, self.stem.stride)
         self.fit, self.resample = fit, Pillow.Resampling[resample.upper()]
         self.crop_fraction, self.pixel_limit = crop_fraction, pixel_limit
         self.mean, self.std = tuple(mean), tuple(std)  # no buffers: casting a model must not round them
@@ -117,30 +112,18 @@ class Image(nn.Module):
         """Decode and fit one picture (see :func:`unimodal.picture.open_picture` for what can be read).
 
         Shapes:
-            sample.data: (3, Y, X) uint8.
+            sample.data: (C, Y, X) uint8.
 
         Raises:
             InputError: the source cannot be opened, is no picture, is damaged, has no pixels or too many.
         """
+        if self.stem.channels != 3:
+            return self._sample(open_planes(source, channels=self.stem.channels, pixel_limit=self.pixel_limit), source)
         with open_picture(source, pixel_limit=self.pixel_limit) as picture:
-            width, height = picture.size
-            (rows, columns), box = self._placed(width, height)
-            pixels, box = picture.pixels((rows, columns), box, self.resample)
-            record = ImageRecord(
-                width=width,
-                height=height,
-                size=(rows, columns),
-                scale=((box[2] - box[0]) / columns, (box[3] - box[1]) / rows),
-                offset=(box[0], box[1]),
-                stride=self.stem.stride,
-                mode=picture.mode,
-                format=picture.format,
-                orientation=picture.orientation,
-            )
-        return Sample("image", pixels, picture.name, record, record.grid[0] * record.grid[1], source)
+            return self._sample(picture, source)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """One tensor (B, 3, Y, X) when all samples have one size, else a tuple of (3, Y, X).
+        """One tensor (B, C, Y, X) when all samples have one size, else a tuple of (C, Y, X).
 
         Raises:
             ValueError: there are no samples.
@@ -163,18 +146,11 @@ class Image(nn.Module):
             ValueError: the stem is no PatchStem, or its projection has more inputs than it has independent outputs,
                 so that different pictures have the same tokens; or the tokens have no lattice.
         """
-        if not isinstance(self.stem, PatchStem):
-            raise ValueError(f"only a PatchStem can be inverted, and the stem is a {type(self.stem).__name__}")
-        project = self.stem.project
-        tokens = tokens.lattice()
-        pictures, patch = [], self.stem.stride
-        for x_ND, (rows, columns) in zip(tokens.split(), tokens.side.lattices(tokens.sequences), strict=True):
-            values_KN = projected_from(x_ND, project.weight, project.bias).mT
-            pixels = F.fold(values_KN[None], (rows * patch, columns * patch), patch, stride=patch)[0]
-            pixels = 255 * (
-                pixels * pixels.new_tensor(self.std).view(3, 1, 1) + pixels.new_tensor(self.mean).view(3, 1, 1)
-            )
-            pictures.append(pixels.round_().clamp_(0, 255).to(torch.uint8))
+        std, mean = (torch.tensor(v, dtype=torch.float64).view(-1, 1, 1) for v in (self.std, self.mean))
+        pictures = [
+            (255 * (pixels * std.to(pixels) + mean.to(pixels))).round_().clamp_(0, 255).to(torch.uint8)
+            for pixels in pictures_from(tokens, self.stem)
+        ]
         uniform = len({picture.shape for picture in pictures}) == 1
         return Batch("image", torch.stack(pictures) if uniform else tuple(pictures))
 
@@ -190,30 +166,28 @@ class Image(nn.Module):
         """See :meth:`unimodal.geometry.ImageRecord.to_model`."""
         return record.to_model(points)
 
-    def _placed(self, width: int, height: int) -> tuple[tuple[int, int], Box]:
-        """(rows, columns) of the model's picture, and the central part of the original that it shows."""
-        stride, whole = self.stem.stride, (0.0, 0.0, float(width), float(height))
-        if self.size is None:
-            return (_multiple(height, stride), _multiple(width, stride)), whole
-        rows, columns = self.size
-        if self.fit == "resize":
-            return self.size, whole
-        if self.fit == "inside":
-            shrink = min(rows / height, columns / width, 1.0)
-            return (_multiple(height * shrink, stride, rows), _multiple(width * shrink, stride, columns)), whole
-        enlarge = max(rows / height, columns / width) / self.crop_fraction
-        part_w, part_h = min(columns / enlarge, width), min(rows / enlarge, height)
-        left, upper = (width - part_w) / 2, (height - part_h) / 2
-        return self.size, (left, upper, left + part_w, upper + part_h)
+    def _sample(self, picture: Picture | Planes, source: Any) -> Sample:
+        width, height = picture.size
+        size, box = placed(
+            *(width, height), size=self.size, fit=self.fit, stride=self.stem.stride, crop_fraction=self.crop_fraction
+        )
+        pixels, box = picture.pixels(size, box, self.resample)
+        record = ImageRecord(
+            width=width,
+            height=height,
+            size=size,
+            scale=((box[2] - box[0]) / size[1], (box[3] - box[1]) / size[0]),
+            offset=(box[0], box[1]),
+            stride=self.stem.stride,
+            mode=picture.mode,
+            format=picture.format,
+            orientation=picture.orientation,
+        )
+        return Sample("image", pixels, picture.name, record, record.grid[0] * record.grid[1], source)
 
     def _cells(self, pixels: Tensor) -> Tensor:
         if not pixels.is_floating_point():
             scale = torch.tensor([1 / (255 * std) for std in self.std], device=pixels.device)
             shift = torch.tensor([-mean / std for mean, std in zip(self.mean, self.std, strict=True)]).to(scale)
-            pixels = torch.mul(pixels, scale.view(3, 1, 1)).add_(shift.view(3, 1, 1))
+            pixels = torch.mul(pixels, scale.view(-1, 1, 1)).add_(shift.view(-1, 1, 1))
         return self.stem(pixels.to(next(self.stem.parameters()).dtype))
-
-
-def _multiple(length: float, stride: int, most: int | None = None) -> int:
-    cells = max(1, round(length / stride))
-    return stride * (cells if most is None else min(cells, most // stride))

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from unimodal.errors import InputError
 
-__all__ = ["array_to_picture", "to_eight_bit"]
+__all__ = ["array_to_picture", "eight_bit_array", "to_eight_bit"]
 
 
 def array_to_picture(array: np.ndarray, name: str, pixel_limit: int) -> Image.Image:
@@ -26,23 +26,32 @@ def array_to_picture(array: np.ndarray, name: str, pixel_limit: int) -> Image.Im
     """
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise InputError(name, "is not (rows, columns), (rows, columns, 3) or (rows, columns, 4)")
+    return Image.fromarray(np.ascontiguousarray(eight_bit_array(array, name, pixel_limit)))
+
+
+def eight_bit_array(array: np.ndarray, name: str, pixel_limit: int) -> np.ndarray:
+    """uint8 of (rows, columns, ...), by the table on top of this file.
+
+    Raises:
+        InputError: dtype or values are not those of a picture, or there are none or too many pixels.
+    """
     if array.size == 0:
         raise InputError(name, f"has no pixels ({array.shape[1]} x {array.shape[0]})")
     if array.shape[0] * array.shape[1] > pixel_limit:
         raise InputError(name, f"has {array.shape[0] * array.shape[1]} pixels, over the limit of {pixel_limit}")
     if array.dtype == bool:
-        array = array * np.uint8(255)
-    elif array.dtype == np.uint16:
-        array = _of_16_bit(array)
-    elif array.dtype.kind == "f":
+        return array * np.uint8(255)
+    if array.dtype == np.uint16:
+        return _of_16_bit(array)
+    if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise InputError(name, "has values that are not finite")
         if array.min() < 0 or array.max() > 1:
             raise InputError(name, f"has values from {array.min():g} to {array.max():g}", "floats must be in 0..1")
-        array = np.rint(array.astype(np.float32) * 255).astype(np.uint8)
-    elif array.dtype != np.uint8:
+        return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
+    if array.dtype != np.uint8:
         raise InputError(name, f"has the dtype {array.dtype}", "uint8, uint16, bool and float are read")
-    return Image.fromarray(np.ascontiguousarray(array))
+    return array
 
 
 def to_eight_bit(image: Image.Image) -> Image.Image:

@@ -109,12 +109,15 @@ class Picture:
         pixels = pixels.flip(axes) if axes else pixels.contiguous()
         return pixels, self._displayed((left / per_x, upper / per_y, right / per_x, lower / per_y))
 
-    def levels(self) -> np.ndarray:
+    def levels(self, *, bands: bool = False) -> np.ndarray:
         """Decode at the depth of the file, as displayed. Call it once.
 
+        Args:
+            bands: Whether the stored bands are wanted as they are. Else palettes, bits and what has no levels of its
+                own become grey or RGB, and transparency is laid over white.
+
         Shapes:
-            returns (rows, columns) or (rows, columns, channels): uint8, uint16, int32 or float32. Palettes, bits and
-            what has no levels of its own become grey or RGB; transparency is laid over white.
+            returns (rows, columns) or (rows, columns, channels): uint8, uint16, int32 or float32.
 
         Raises:
             InputError: the data are damaged or truncated, or their colours cannot be converted.
@@ -122,8 +125,8 @@ class Picture:
         try:
             with quiet():
                 self.image.load()
-                deep = self.image.mode in ("I", "F") or self.image.mode.startswith("I;16")
-                values = np.array(self.image if deep else to_eight_bit(self.image))
+                asis = bands or self.image.mode in ("I", "F") or self.image.mode.startswith("I;16")
+                values = np.array(self.image if asis else to_eight_bit(self.image))
         except InputError as error:
             raise InputError(self.name, error.cause, error.remedy) from None
         except Exception as error:  # decoders raise nearly anything on bad data
