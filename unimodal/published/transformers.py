@@ -23,7 +23,7 @@ _FAMILIES = {
     "xlm-roberta": "roberta",
     "camembert": "roberta",
 }
-_SENTENCES = ("bert", "roberta", "distilbert")
+_SENTENCES = ("bert", "roberta")
 _PROCESSORS = {
     "vit": "ViTImageProcessor",
     "clip": "CLIPImageProcessor",
