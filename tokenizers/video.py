@@ -18,6 +18,7 @@ from unimodal.animation import shown_for
 from unimodal.cells import projected_from, tokens_of_cells
 from unimodal.clip import open_clip
 from unimodal.clip_record import ClipRecord
+from unimodal.errors import InputError
 from unimodal.geometry import ImageRecord
 from unimodal.part import Part
 from unimodal.placement import placed
@@ -28,6 +29,7 @@ from unimodal.tokens import Tokens
 __all__ = ["Video"]
 
 FITS = ("crop", "resize", "inside", "native")
+MOST = 16_384  # frames, where nobody set a limit: a wrong header may claim any length
 
 
 class Video(nn.Module):
@@ -171,6 +173,9 @@ class Video(nn.Module):
             fitting = {"size": self.size, "fit": self.fit, "crop_fraction": self.crop_fraction, "stride": patch}
             (rows, columns), box = placed(width, height, **fitting)
             wanted, window = self._times(clip.duration_s)
+            if len(wanted) > MOST and self.frames is None:
+                cause = f"needs {len(wanted)} frames at {self.rate_hz:g} Hz ({clip.duration_s:.6g} s)"
+                raise InputError(clip.name, cause, f"without frames or window_s at most {MOST} are read")
             frames_TCYX, stamps, box = clip.frames(wanted, (rows, columns), box, self.resample)
             spatial = ImageRecord(
                 width=width,
@@ -245,7 +250,7 @@ class Video(nn.Module):
         if self.rate_hz is not None:
             depth = self.stem.stride[0]
             fitting = max(depth, int(window * self.rate_hz * (1 + 1e-6)) // depth * depth)
-            count, rate = min(fitting, self.frames or fitting), self.rate_hz
+            count, rate = min(fitting, self.frames or MOST + depth), self.rate_hz
         times = [duration_s / 2 + (i + 0.5 - count / 2) / rate for i in range(count)]
         half = count / rate / 2
         return tuple(min(max(t, 0.0), duration_s) for t in times), (duration_s / 2 - half, duration_s / 2 + half)

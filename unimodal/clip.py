@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from unimodal.animation import shown_for
-from unimodal.errors import InputError
+from unimodal.errors import InputError, MissingExtraError
 from unimodal.film import Film
 from unimodal.opening import open_stream, source_name, told
 from unimodal.picture import Box, Picture, open_picture
@@ -125,23 +125,28 @@ def _of_file(file: IO[bytes], name: str, pixel_limit: int, files: ExitStack) -> 
         raise InputError(name, "is empty (0 bytes)")
     try:
         delays = shown_for(file)
+    except ValueError as error:
+        raise InputError(name, f"damaged or truncated animation ({told(error)})") from error
+    if delays:
         if len(delays) == 1:
             raise InputError(name, "is a still picture (one frame)", _remedy("it"))
-        file.seek(0)
-        image = files.enter_context(Image.open(file)) if delays else None
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(name, f"damaged or truncated animation ({told(error)})") from error
-    if image is not None:
-        return _of_animation(image, name, delays, pixel_limit)
+        try:
+            picture = files.enter_context(open_picture(file, pixel_limit=pixel_limit))
+        except InputError as error:
+            raise InputError(name, error.cause, error.remedy) from error
+        return _of_animation(picture.image, name, delays, pixel_limit)
     if head[4:8] == b"ftyp" and head[8:12] in _STILL:
         raise InputError(name, "is a still picture", _remedy("it"))
     try:
         film = Film(file, name, pixel_limit=pixel_limit)
-    except InputError as error:
-        if any(head[at:].startswith(mark) for at, mark in _KINDS) or not error.cause.startswith("damaged"):
+    except MissingExtraError:
+        raise
+    except Exception as error:
+        known = any(head[at:].startswith(mark) for at, mark in _KINDS)
+        if isinstance(error, InputError) and (known or not error.cause.startswith("damaged")):
             raise
+        if known:
+            raise InputError(name, f"damaged or truncated video file ({told(error)})") from error
         if _is_picture(file, pixel_limit):
             raise InputError(name, "is a still picture", _remedy("it")) from None
         cause = f"is not a video file (it begins with {head[:8]!r})"

@@ -18,6 +18,7 @@ __all__ = ["Film"]
 CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,ivf"
 _SAME = 1e-4  # s; time stamps are rounded to their time base
 _FAR = 2.0  # s; without an index, a jump of this length is worth a search for a keyframe
+_SMALL = 16_000_000  # bytes; MPEG program streams have so few time stamps that the length of small ones is unknown
 _UNSPECIFIED = 2  # the colour matrix that a file does not state
 
 # EXIF's number for: swap the axes of what is stored, then flip upside down, then left to right.
@@ -35,6 +36,8 @@ _ORIENTATION = {
 
 class Film:
     """The first video stream that is no cover picture, preferably the default one.
+
+    Colours come out as 8-bit RGB; a high dynamic range (PQ, HLG) is not mapped to a lower one, so it looks flat.
 
     Args:
         file: A binary stream that can be sought; it must stay open.
@@ -60,13 +63,13 @@ class Film:
         except ImportError as error:
             raise MissingExtraError("av", "video") from error
         self._av, self._file, self.name, self._limit = av, file, name, pixel_limit
+        self._options = {"format_whitelist": CONTAINERS, "max_pixels": str(min(pixel_limit, 2**31 - 1))}
         self._container: Any = None
         self._open()
         stream = self._stream
         self._origin = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
         self.rate_hz = float(stream.average_rate) if stream.average_rate else None
         self.format, self.codec = self._container.format.name.split(",")[0], stream.codec_context.name
-        self._of_stream = True  # whether the duration is the video's own
         self.duration_s = self._duration()
         first = self._ahead = self._next()
         if first is None:
@@ -88,9 +91,15 @@ class Film:
             InputError: the frames end, or cannot be decoded, well before a time.
         """
         for time in times_s:
-            stamp, frame = self._at(time)
-            self._check(frame.width, frame.height)
-            yield max(stamp, 0.0), _rgb(frame), _orientation(frame)
+            try:
+                stamp, frame = self._at(time)
+                self._check(frame.width, frame.height)
+                shown = max(stamp, 0.0), _rgb(frame), _orientation(frame)
+            except InputError:
+                raise
+            except Exception as error:  # decoders raise nearly anything on bad data
+                raise InputError(self.name, f"damaged or truncated near {time:.3g} s ({told(error)})") from error
+            yield shown
 
     def close(self) -> None:
         """Give the decoder's memory back."""
@@ -100,9 +109,9 @@ class Film:
     def _open(self) -> None:
         self.close()
         self._file.seek(0)
-        av, options = self._av, {"format_whitelist": CONTAINERS, "max_pixels": str(self._limit)}
+        av = self._av
         try:
-            self._container = av.open(self._file, "r", options=options, metadata_errors="ignore")
+            self._container = av.open(self._file, "r", options=self._options, metadata_errors="ignore")
         except Exception as error:
             raise InputError(self.name, f"damaged or truncated video file ({told(error)})") from error
         cover = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
@@ -119,7 +128,7 @@ class Film:
         for other in self._container.streams:
             if other is not stream:
                 other.discard = av.stream.Discard.all
-        stream.thread_type = "AUTO"
+        stream.thread_type, stream.codec_context.thread_count = "AUTO", 4  # each thread holds frames
         self._damage, self._ended, self._last = "", False, 0.0
         self._frames = self._decoded()
 
@@ -130,15 +139,15 @@ class Film:
 
     def _duration(self) -> float:
         stream, base = self._stream, self._stream.time_base
-        if stream.duration:
-            return float(stream.duration * base)
-        tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
-        if tag is not None:
-            return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) - self._origin
-        if self._container.duration:
-            self._of_stream = len(self._container.streams) == 1
-            return self._container.duration / 1e6
-        end = self._origin  # a recording that was streamed: go through its packets once
+        if self.format != "mpeg" or self._container.size > _SMALL:
+            if stream.duration:
+                return float(stream.duration * base)
+            tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+            if tag is not None:
+                return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) - self._origin
+            if self._container.duration:
+                return self._container.duration / 1e6
+        end = self._origin  # streamed, or of a container with few time stamps: go through its packets once
         try:
             for packet in self._container.demux(stream):
                 if packet.pts is not None:
@@ -162,10 +171,22 @@ class Film:
         lasts = float((frame.duration or 0) * self._stream.time_base) or 1 / (self.rate_hz or 10)
         late = time - stamp - lasts
         slack = max(0.5, 2 / (self.rate_hz or 10))
-        if late > slack and (self._damage or (self._ahead is None and self._of_stream)):
+        if late > slack and (self._damage or (self._ahead is None and not self._outlasted(time - slack))):
             cause = f"damaged or truncated: it lasts {self.duration_s:.3g} s, and its frames can be decoded"
             raise InputError(self.name, f"{cause} up to {stamp + lasts:.3g} s only", "repair it, or cut its end off")
         return self._held
+
+    def _outlasted(self, time: float) -> bool:
+        """Whether sound or the like goes on until ``time``, so that the file is whole and the last frame stays."""
+        if self._stream.duration or len(self._container.streams) == 1:
+            return False
+        self._file.seek(0)
+        with self._av.open(self._file, "r", options=self._options, metadata_errors="ignore") as again:
+            try:
+                ends = (float(p.pts * p.time_base) for p in again.demux() if p.pts is not None)
+                return any(end - self._origin >= time for end in ends)
+            except self._av.FFmpegError:
+                return False
 
     def _worth_seeking(self, position: float, time: float) -> bool:
         if time - position < 2 / (self.rate_hz or 10):

@@ -169,3 +169,16 @@ def test_it_claims_what_moves_and_leaves_stills_and_series_to_others(tmp_path):
         sure = Video.claims(tmp_path / name)
         assert (sure > 0.5) == (name in {"a.mp4", "b.webm", "c.gif", "e.webp", "g.ts", "i.avi"}), (name, sure)
     assert Video.claims(tmp_path / "gone") == 0
+
+
+def test_a_length_that_only_a_damaged_header_has_is_refused_before_it_is_read():
+    video = Video(8, rate_hz=1000.0, frames=None, array_hz=0.01, size=32)
+    with pytest.raises(InputError, match=r"needs \d+ frames at 1000 Hz \(300 s\); without frames or window_s at most"):
+        video.read(scene(3))
+
+
+def test_a_large_animation_is_measured_before_pillow_warns_of_it():
+    header = b"GIF89a" + (60_000).to_bytes(2, "little") * 2 + b"\x00\x00\x00"
+    image = b"\x2c" + b"\x00" * 4 + b"\x01\x00\x01\x00\x00" + b"\x02\x02D\x01\x00"
+    with pytest.raises(InputError, match=r"60000 x 60000 .* over the limit"):
+        Video(8).read(header + 2 * image + b";")
