@@ -67,6 +67,8 @@ def test_dates_are_days_since_1970(words, comma, expected):
         (["00123", "4567"], ("00123", "4567")),
         (["a", "NA", "3"], ("a", None, "3")),
         ([True, None, False], ("true", None, "false")),
+        (["TRUE", "False", ""], ("true", "false", None)),
+        (["True", "maybe"], ("True", "maybe")),
         ([1.0, "x", None, 2.5], ("1", "x", None, "2.5")),
         (["", None, NAN], (None, None, None)),
         (["31.13.2024", "1.1.2024"], ("31.13.2024", "1.1.2024")),

@@ -134,7 +134,8 @@ class Hyperspectral(nn.Module):
         kept = np.arange(size[2]) if cube.good is None else np.flatnonzero(cube.good)
         rows, columns = self._part(cube.name, size[0], size[1], max(1, len(kept)))
         try:
-            part = np.asarray(cube.values[slice(*rows), slice(*columns)]).astype(np.float64)[..., kept]
+            with np.errstate(invalid="ignore"):  # NaN of a kind that signals
+                part = np.asarray(cube.values[slice(*rows), slice(*columns)]).astype(np.float64)[..., kept]
         except (OSError, ValueError, MemoryError) as error:
             raise InputError(cube.name, f"cannot be read ({told(error)})") from error
         missing = ~np.isfinite(part) | (part == cube.ignore if cube.ignore is not None else False)

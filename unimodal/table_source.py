@@ -73,7 +73,7 @@ def _of_file(source: Any, name: str) -> tuple[list[tuple[str, Any]], bool]:
     with ExitStack() as files:
         content = open_stream(source, files, what="a table", also="rows, columns, a data frame").read()
     if content[:4] == b"PAR1" or name.lower().endswith((".parquet", ".pq")):
-        return _of_arrow(_parquet(content, name)), False
+        return _parquet(content, name), False
     for magic, kind in _WORKBOOKS.items():
         if content.startswith(magic):
             raise InputError(name, f"is {kind}, not a table of text", "save the sheet as CSV")
@@ -81,16 +81,18 @@ def _of_file(source: Any, name: str) -> tuple[list[tuple[str, Any]], bool]:
         table = read_delimited(content, what="a table")
     except InputError as error:
         raise InputError(name, error.cause, error.remedy) from None
+    except IndexError:  # delimiters, quotes or a byte order mark are all there is
+        raise InputError(name, "is empty", "a table has rows and columns") from None
     return list(zip(table.names, table.words, strict=True)), table.decimal_comma
 
 
-def _parquet(content: bytes, name: str) -> Any:
+def _parquet(content: bytes, name: str) -> list[tuple[str, Any]]:
     import pyarrow.parquet as parquet
 
     if not content:
         raise InputError(name, "is empty (0 bytes)", "a table has rows and columns")
     try:
-        return parquet.ParquetFile(io.BytesIO(content)).read()
+        return _of_arrow(parquet.ParquetFile(io.BytesIO(content)).read())
     except Exception as error:  # damaged files make the decoder raise nearly anything
         raise InputError(name, f"is no Parquet file, or a damaged one ({told(error)})") from error
 

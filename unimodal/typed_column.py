@@ -59,8 +59,8 @@ def typed_column(name: str, cells: Sequence[Any] | np.ndarray, source: str, *, d
     Words are numbers if every one of them is: also with a percent sign (12 % is 12) or a currency, with separators
     between thousands (1,234.50; 1.234,50; 1 234; 1'234) or in an accountant's brackets. They are no numbers if one has
     zeros in front (00123). They are dates if every one of them is: 2024-01-31, 31.1.2024, 1/31/2024, with or without a
-    time; where days and months cannot be told apart the month comes first, or the day if ``decimal_comma``. Booleans
-    are the words true and false. All else is words, and a column without any value is one of words.
+    time; where days and months cannot be told apart the month comes first, or the day if ``decimal_comma``. Booleans,
+    also written True or FALSE, are the words true and false. All else is words, and so is a column without any value.
 
     Raises:
         InputError: a number is infinite, or the cells hold bytes, lists or other things that are no values.
@@ -140,6 +140,8 @@ def _of_words(name: str, words: list[str | None], source: str, decimal_comma: bo
         if found is None:
             found, kind = _dates(given, decimal_comma), "date"
     if found is None:
+        if {word.lower() for word in given} <= {"true", "false"}:
+            words = [None if word is None else word.lower() for word in words]
         return Column(name, "word", np.empty(0), tuple(None if word in absent else word for word in words))
     of = dict(zip(given, found, strict=True))
     values = np.array([math.nan if word is None else of.get(word, math.nan) for word in words], np.float64)

@@ -206,6 +206,8 @@ parquet.write_table(pyarrow.table({"a": list(range(1000))}), WHOLE)
     [
         ("empty.csv", b"", "is empty"),
         ("header.csv", b"a,b\n", "has a header and no rows"),
+        ("mark.csv", b"\xef\xbb\xbf", "is empty"),
+        ("comma.csv", b" , \n", "is empty"),
         ("ragged.csv", b"a,b\n1,2\n3\n", "line 3 has 1 fields, the first row 2"),
         ("garbage.csv", bytes(range(256)) * 8, "is no text"),
         ("book.csv", b"PK\x03\x04" + bytes(100), "workbook.*save the sheet as CSV"),
