@@ -59,7 +59,7 @@ EXACT = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "PCM_32"), ("WAV", "FLOAT
 EXACT += [("WAVEX", "PCM_24"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("AIFF", "PCM_24")]
 EXACT += [("AU", "PCM_16"), ("CAF", "PCM_16"), ("CAF", "ALAC_16"), ("FLAC", "PCM_16"), ("FLAC", "PCM_24")]
 FFMPEG = [("ipod", "aac", 44_100), ("adts", "aac", 22_050), ("ipod", "alac", 48_000), ("matroska", "aac", 44_100)]
-FFMPEG += [("webm", "libopus", 48_000), ("ac3", "ac3", 48_000), ("mp4", "aac", 32_000), ("wav", "pcm_s24le", 11_025)]
+FFMPEG += [("webm", "libopus", 48_000), ("ac3", "ac3", 48_000), ("mpegts", "aac", 32_000), ("wav", "pcm_s24le", 11_025)]
 FFMPEG += [("mp3", "libmp3lame", 44_100), ("ogg", "libopus", 48_000)]
 STEPS = {"PCM_U8": 2.0**-7, "PCM_16": 2.0**-15, "ALAC_16": 2.0**-15, "PCM_24": 2.0**-23, "PCM_32": 2.0**-24}
 
@@ -186,6 +186,35 @@ def test_a_wav_that_was_streamed_and_does_not_know_its_length_is_read():
     assert (len(wave), record.duration_s) == (24_000, SECONDS)
 
 
+def test_a_wav_whose_recorder_was_cut_off_is_read_to_its_end():
+    samples = np.round(tone() * 32_767).astype("<i2")
+    wave, _ = heard(wav(content=samples.tobytes(), says=0))
+    assert np.abs(wave.numpy() - tone()).max() < 1e-4
+
+
+def test_a_coding_that_cannot_be_sought_is_read_from_its_beginning():
+    encoded = through_soundfile(tone(8000), 8000, "WAV", "GSM610")
+    whole, part = heard(encoded)[0], heard(encoded, start_s=0.5)[0]
+    assert abs(strength(part, 440.0) - 0.4) < 0.02
+    assert (part[100:] - whole[8100:]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("cut, before", [(700, b""), (0, bytes(500))])
+def test_an_mp3_stream_that_begins_anywhere_is_found(cut, before):
+    wave, record = heard(before + through_soundfile(tone(), RATE, "MP3")[cut:])
+    assert record.format == "MP3"
+    assert abs(strength(wave, 440.0) - 0.4) < 0.02
+
+
+def test_tags_in_front_and_behind_do_not_matter():
+    tag = b"ID3\x04\x00\x00\x00\x00\x10\x00" + bytes(2048)
+    for form in ("MP3", "FLAC"):
+        encoded = through_soundfile(tone(), RATE, form)
+        assert torch.equal(heard(tag + encoded)[0], heard(encoded)[0])
+    mp3 = through_soundfile(tone(), RATE, "MP3")
+    assert torch.equal(heard(mp3 + b"TAG" + bytes(125))[0], heard(mp3)[0])
+
+
 def test_silence_is_a_sound():
     wave, _ = heard((np.zeros(1000, np.int16), 8000))
     assert len(wave) == 2000
@@ -197,6 +226,13 @@ def wav(rate: int = RATE, content: bytes = b"\x00\x01" * 4000, says: int | None 
     size = len(content) if says is None else says
     head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
     return head + struct.pack("<4sI", b"data", size) + content
+
+
+def wav64() -> bytes:
+    """A WAV file of whole numbers of 64 bits."""
+    encoded = bytearray(wav(content=bytes(8000)))
+    encoded[32:36] = struct.pack("<HH", 8, 64)
+    return bytes(encoded)
 
 
 def video_without_sound() -> bytes:
@@ -229,6 +265,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "truncated FLAC": (flac[: len(flac) // 2], "damaged or truncated FLAC data|truncated FLAC data"),
         "truncated MP3": (mp3[: len(mp3) // 2], "truncated MP3 data: it ends after"),
         "truncated M4A": (m4a[: len(m4a) // 2], "damaged or truncated mov file"),
+        "64 whole bits": (wav64(), "of a coding that cannot be read"),
         "rate 0": (wav(rate=0), "rate|damaged"),
         "no numbers": (through_soundfile(nan, RATE, "WAV", "FLOAT"), "has 2 samples that are NaN or infinite"),
         "too loud": (through_soundfile(tone() * 1e30, RATE, "WAV", "FLOAT"), r"has samples up to 4e\+29"),

@@ -38,6 +38,10 @@ _MAGIC = (
     (0, b"FLV\x01", "flv"),
     (0, b"\x00\x00\x01\xba", "mpeg"),
 )
+_KILOBITS = (  # a second, of layer III: of MPEG-1, and of its halves and quarters of sampling rates
+    (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+)
 PREROLL = 0.5  # s; a decoder that starts within a stream needs some packets before it is right
 _PROMISING = ("mov", "flac", "wav", "aiff", "caf")  # formats that say how long each track is
 
@@ -57,12 +61,11 @@ def container_form(head: bytes, file: IO[bytes]) -> str | None:
     for at, magic, form in _MAGIC:
         if head[at : at + len(magic)] == magic:
             return form
+    if head[:1] == head[188:189] == head[376:377] == b"G":
+        return "mpegts"
     if len(head) > 3 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return "aac"
-    # MPEG audio: synchronisation, then a version, a layer (II or III), a bit rate and a sampling rate that exist
-    if len(head) > 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 8 and head[1] & 6 in (2, 4):
-        return "mp3" if head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C else None
-    return None
+    return "mp3" if _mpeg_frame(head) or _mpeg_stream(head) else None
 
 
 def open_container(file: IO[bytes], name: str, form: str, files: ExitStack) -> SoundStream:
@@ -87,7 +90,7 @@ def open_container(file: IO[bytes], name: str, form: str, files: ExitStack) -> S
         container: Any = files.enter_context(av.open(file, format=form, metadata_errors="ignore"))
         tracks = container.streams.audio
     except Exception as error:
-        raise InputError(name, f"damaged or truncated {form} file ({told(error)})") from error
+        raise InputError(name, _cause(error, form, "file")) from error
     if not tracks:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise InputError(name, f"has no sound track (it holds {kinds})", "give a file with sound")
@@ -98,7 +101,7 @@ def open_container(file: IO[bytes], name: str, form: str, files: ExitStack) -> S
         rate, channels = (first.sample_rate, first.layout.nb_channels) if first is not None else (0, 0)
         seconds = _seconds(container, track)
     except Exception as error:
-        raise InputError(name, f"damaged or truncated {form} data ({told(error)})") from error
+        raise InputError(name, _cause(error, form, "data")) from error
     if first is None:
         raise InputError(name, "has no samples (an empty sound track)")
     if rate < 1 or channels < 1:
@@ -128,16 +131,50 @@ def open_container(file: IO[bytes], name: str, form: str, files: ExitStack) -> S
         except InputError:
             raise
         except Exception as error:
-            raise InputError(name, f"damaged or truncated {form} data ({told(error)})") from error
+            raise InputError(name, _cause(error, form, "data")) from error
 
     total = round(seconds * rate) if seconds is not None else None
     return SoundStream(name, form.upper(), rate, channels, total, exact and track.duration is not None, blocks)
+
+
+def _mpeg_frame(head: bytes) -> int:
+    """The length of the frame of MPEG audio that begins here; 0 if none does, 1 if it is one of layer II.
+
+    That is synchronisation, then a version, a layer, a bit rate and a sampling rate that exist.
+    """
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0 or head[1] & 0x18 == 8:
+        return 0
+    layer, rate, frequency, padding = head[1] & 6, head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    if layer not in (2, 4) or rate in (0, 15) or frequency == 3:
+        return 0
+    if layer == 4:
+        return 1
+    version = {3: 0, 2: 1, 0: 2}[head[1] >> 3 & 3]
+    hertz = (44_100, 48_000, 32_000)[frequency] >> version
+    return (72_000 if version else 144_000) * _KILOBITS[min(version, 1)][rate - 1] // hertz + padding
+
+
+def _mpeg_stream(head: bytes) -> bool:
+    """Whether frames follow one another somewhere: recorded streams begin within a frame."""
+    for begin in range(len(head) - 4):
+        if head[begin] == 0xFF and (length := _mpeg_frame(head[begin : begin + 4])) > 1:
+            following = head[begin + length : begin + length + 4]
+            if _mpeg_frame(following) > 1 and following[1] == head[begin + 1]:
+                return True
+    return False
 
 
 def _table(frame: Any, channels: int) -> np.ndarray:
     """A decoded frame as (T, C) float32."""
     values = frame.to_ndarray()
     return SoundStream.floats(values.T if frame.format.is_planar else values.reshape(-1, channels))
+
+
+def _cause(error: Exception, form: str, what: str) -> str:
+    """What FFmpeg's error says about a file."""
+    if type(error).__name__ in ("DecoderNotFoundError", "ValueError", "NotImplementedError"):
+        return f"has {form} {what} of a coding that cannot be read ({told(error)})"
+    return f"damaged or truncated {form} {what} ({told(error)})"
 
 
 def _seconds(container: Any, track: Any) -> float | None:

@@ -87,9 +87,11 @@ def _through_soundfile(file: IO[bytes], name: str, form: str | None, files: Exit
     except Exception as error:  # of several kinds
         if any(word in str(error).lower() for word in _UNKNOWN):
             return None
-        raise InputError(name, f"damaged or truncated sound file ({told(error)})") from error
+        raise InputError(name, f"damaged or truncated sound file ({_said(error)})") from error
     if sound.samplerate < 1:
         raise InputError(name, f"says a rate of {sound.samplerate} Hz", "a sound has at least one sample a second")
+    if sound.frames < 1 and form == "wav" and file.seek(0, 2) > 1000:
+        return None  # a recorder that was cut off leaves a length of 0 in the header; FFmpeg reads on to the end
     if sound.frames < 1:
         raise InputError(name, f"has no samples (an empty {sound.format} file)")
     for has, says in ((int(b), int(a)) for a, b in _PROMISED.findall(sound.extra_info)):
@@ -98,17 +100,28 @@ def _through_soundfile(file: IO[bytes], name: str, form: str | None, files: Exit
 
     def blocks(start: int, count: int) -> Iterator[np.ndarray]:
         try:
-            sound.seek(start)
+            skip = 0 if sound.seekable() else start  # a few codings can be read from the beginning only
+            if sound.seekable():
+                sound.seek(start)
             while count > 0:
-                block = sound.read(min(count, max(1, BLOCK // sound.channels)), dtype="float32", always_2d=True)
+                wanted = min(skip or count, max(1, BLOCK // sound.channels))
+                block = sound.read(wanted, dtype="float32", always_2d=True)
                 if not len(block):
                     return
+                if skip:
+                    skip -= len(block)
+                    continue
                 yield block
                 count -= len(block)
         except Exception as error:
-            raise InputError(name, f"damaged or truncated {sound.format} data ({told(error)})") from error
+            raise InputError(name, f"damaged or truncated {sound.format} data ({_said(error)})") from error
 
     return SoundStream(name, sound.format, sound.samplerate, sound.channels, sound.frames, True, blocks)
+
+
+def _said(error: Exception) -> str:
+    """libsndfile's own words, without the stream's address in front of them."""
+    return str(getattr(error, "error_string", told(error))).rstrip(".")
 
 
 def _samples(source: Any) -> SoundStream | None:
