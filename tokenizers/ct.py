@@ -106,7 +106,8 @@ class CT(nn.Module):
         self.stride: tuple[int, int, int] = self.stem.stride
         if size is not None and (len(size) != 3 or any(n < s for n, s in zip(size, self.stride, strict=True))):
             raise ValueError(f"size must be three numbers of at least the stem's stride {self.stride}, not {size!r}")
-        self.planar = 2 in getattr(self.stem, "axes_taken", ())
+        axes = getattr(self.stem, "axes", 3)
+        self.planar = isinstance(axes, tuple) and 2 in axes
         self.size, self.fit, self.spacing, self.window = size, fit, spacing, window
         self.frame, self.voxel_limit = frame, voxel_limit
 

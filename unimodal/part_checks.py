@@ -76,10 +76,13 @@ def determinism_in_eval(part: Specimen) -> None:
 
 
 def finite_gradients(part: Specimen) -> None:
-    module, inputs = part.build().train(), part.inputs()
-    x = _x(inputs).requires_grad_()
-    part.run(module, _with(inputs, x)).square().sum().backward()
-    for name, tensor in (("x", x), *module.named_parameters()):
+    """Also where some parameters are for images and others for volumes: they get theirs from their own kind."""
+    module, xs = part.build().train(), []
+    for axes in part.axes:
+        inputs = part.inputs(axes=axes)
+        xs.append(_x(inputs).requires_grad_())
+        part.run(module, _with(inputs, xs[-1])).square().sum().backward()
+    for name, tensor in (*(("x", x) for x in xs), *module.named_parameters()):
         assert tensor.grad is not None, f"{name} gets no gradient"
         assert tensor.grad.isfinite().all(), f"the gradient of {name} is not finite"
 

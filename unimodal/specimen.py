@@ -52,11 +52,17 @@ class Specimen:
         sizes = () if self.family == "attention" else (DIM // HEADS if self.of_heads else DIM,)
         return self.part(*sizes).to(dtype).eval()
 
-    def inputs(self, dtype: torch.dtype = torch.float32) -> Any:
-        """A uniform batch of three: tokens, or for a stem an image (a volume if its ``axes`` is 3) of odd sizes."""
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """How many axes the inputs of a stem have: 2 (images), 3 (volumes, if its ``axes`` says so) or either."""
+        axes = getattr(self.part.cls, "axes", 2)
+        return axes if isinstance(axes, tuple) else (axes,)
+
+    def inputs(self, dtype: torch.dtype = torch.float32, axes: int | None = None) -> Any:
+        """A uniform batch of three: tokens, or for a stem images or volumes of odd sizes."""
         if self.family != "stems":
             return uniform(dtype)
-        sizes = (37, 50) if getattr(self.part.cls, "axes", 2) == 2 else (9, 37, 50)
+        sizes = (37, 50) if (axes or self.axes[0]) == 2 else (9, 37, 50)
         return torch.randn(3, 3, *sizes, generator=torch.Generator().manual_seed(4)).to(dtype)
 
     def run(self, module: nn.Module, inputs: Any) -> Tensor:
