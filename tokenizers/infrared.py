@@ -1,6 +1,6 @@
 """Infrared: thermal and infrared pictures as tokens of one channel, and back to the camera's own counts or degrees.
 
-Source: one-channel patches: Zhang et al. 2023, arXiv:2307.10802, sec. 3.3.
+Source: one-channel patches: Zhang et al. 2023, arXiv:2307.10802, sec. 3.2.
 Axes: B pictures, Y rows, X columns, D width, N tokens of a picture, S tokens of all pictures.
 """
 

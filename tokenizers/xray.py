@@ -1,6 +1,6 @@
 """X-ray: radiographs as tokens of one channel, from DICOM or pictures, and back to the detector's own values.
 
-Source: one-channel patches: Zhang et al. 2023, arXiv:2307.10802, sec. 3.3; the window: DICOM PS3.3, C.11.2.1.
+Source: one-channel patches: Zhang et al. 2023, arXiv:2307.10802, sec. 3.2; the window: DICOM PS3.3, C.11.2.1.
 Axes: B pictures, Y rows, X columns, D width, N tokens of a picture, S tokens of all pictures.
 """
 
