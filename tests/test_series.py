@@ -204,6 +204,9 @@ def workbook() -> bytes:
     "source, message",
     [
         (b"", r"is empty \(0 bytes\)"),
+        (b",,\n,,\n", "is empty"),
+        (b'""\n', "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
         (b"time,v\n", "has a header and no rows"),
         (b"time,v\n0,1\n", "has 1 row; a series has at least 2"),
         (b"time,v\n0,1\n1,2,3\n", "ragged: line 3 has 3 fields"),
@@ -211,6 +214,7 @@ def workbook() -> bytes:
         (b"time,v\n0,1\n2,2\n1,3", "the time in row 3 is before that of row 2"),
         (b"date,v\n2021-01-01,1\n2021-01-02,2\n2021-13-03,3\n2021-01-04,4\n2021-01-05,5", "'2021-13-03' in row 3"),
         (b"time,v\n0,1\n,2\n2,3", "'time' has no time in row 2"),
+        (b"time,v\n0,1\n1,2\n1e50,3", "spans 1e[+]50 x 1e-09 s, which is no time"),
         (b"a,b\n1,2\n1,x\n3,4\n5,6", "column 'b' has 'x' in row 2, which is no number"),
         (b"a,b\n1,2\n1,inf\n3,4", "column 'b' is infinite in row 2"),
         (b"a\nNaN\nNaN\nNaN", "'a' has no value"),

@@ -145,7 +145,7 @@ class IMU(nn.Module):
                 more.append(note)
             units += [unit] * 3
             scale += [SIZES[triad.kind] / UNITS[unit][1]] * 3
-        data = torch.from_numpy((values / np.array(scale)).astype(np.float32)).mT.reshape(len(triads), 3, -1)
+        data = torch.from_numpy(values / np.array(scale)).float().mT.reshape(len(triads), 3, -1)
         if not bool(data.isfinite().all()):
             raise InputError(series.name, "has values beyond 3e38", "give it another unit")
         record = SeriesRecord(

@@ -84,6 +84,8 @@ def _of_text(content: bytes, name: str) -> NamedColumns:
         found = read_delimited(_uncommented(content), what=WHAT)
     except InputError as error:
         raise InputError(name, error.cause, error.remedy) from error
+    except IndexError as error:  # nothing but delimiters, quotes or marks
+        raise InputError(name, "is empty (no cell has a word)", "a series has rows and columns") from error
     names, words, headed = found.names, found.words, found.headed
     if len(words) == 1 and re.search(r"\S[ \t]+\S", words[0][0]):
         names, words, headed = _at_blanks(names, words[0], headed)
@@ -123,10 +125,11 @@ def _uncommented(content: bytes) -> bytes:
 
 def _of_parquet(stream: Any, name: str) -> NamedColumns:
     try:
-        table = pq.read_table(stream)
+        return _of_table(pq.read_table(stream), name)
+    except InputError:
+        raise
     except Exception as error:  # what a damaged file makes the reader raise is not limited
         raise InputError(name, f"is a damaged Parquet file ({told(error)})") from error
-    return _of_table(table, name)
 
 
 def _of_table(table: pa.Table, name: str) -> NamedColumns:

@@ -27,6 +27,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _UNITS |= {"sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "millis": 1e-3, "milliseconds": 1e-3}
 _UNITS |= {"microseconds": 1e-6, "nanoseconds": 1e-9, "minutes": 60.0, "hours": 3600.0, "days": 86400.0}
+_LONGEST = 3e11  # s, which is all years that a date can have
 _CERTAIN = frozenset(("time", "times", "timestamp", "timestamps", "date", "datetime", "ts", "epoch", "stamp"))
 _LIKELY = _CERTAIN | frozenset(("t", "unixtime", "elapsed", "year", "years", "seconds", "millis", "milliseconds"))
 
@@ -119,6 +120,8 @@ def stamps_of_numbers(numbers: np.ndarray, name: str) -> Stamps:
     told = [_UNITS[word] for word in words if word in _UNITS]
     sizes = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
     unit = told[-1] if told else next((unit for size, unit in sizes if abs(high) >= size), 1.0)
+    if np.abs(numbers - numbers[0]).max() * unit > _LONGEST:
+        raise StampsError(f"spans {high - low:.3g} x {unit:g} s, which is no time")
     first, epoch = numbers[0], 3e8 <= float(numbers[0]) * unit <= 5e9
     start = datetime.fromtimestamp(float(first) * unit, UTC) if epoch else None
     note = "" if told or epoch else "times have no unit and were taken as seconds"
