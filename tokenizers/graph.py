@@ -205,7 +205,8 @@ def _oriented(pairs: np.ndarray, own: np.ndarray) -> np.ndarray:
 def _around(graph: GraphData, most: int) -> tuple[list[int], list[int]]:
     """Nodes by distance from that of highest degree, while they and all edges between them are at most ``most``."""
     met: list[list[int]] = [[] for _ in graph.names]
-    for edge, (a, b) in enumerate(graph.pairs.tolist()):
+    ends = graph.pairs.tolist()
+    for edge, (a, b) in enumerate(ends):
         met[a].append(edge)
         if a != b:
             met[b].append(edge)
@@ -215,13 +216,13 @@ def _around(graph: GraphData, most: int) -> tuple[list[int], list[int]]:
         queue = [start] if start not in taken else []
         seen = set(queue)
         for node in queue:
-            new = [e for e in met[node] if all(int(end) in taken or int(end) == node for end in graph.pairs[e])]
+            new = [e for e in met[node] if all(end in taken or end == node for end in ends[e])]
             if len(taken) + 1 + len(edges) + len(new) > most:
                 return list(taken) or [start], sorted(edges)
             taken[node] = None
             edges += new
             for edge in met[node]:
-                for end in graph.pairs[edge].tolist():
+                for end in ends[edge]:
                     if end not in seen and end not in taken:
                         seen.add(end)
                         queue.append(end)

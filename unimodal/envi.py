@@ -54,6 +54,8 @@ def envi_header(path: Path) -> Path | None:
 def open_envi(path: Path) -> EnviFile | None:
     """The cube of a header or of a raw file with one beside it; None if ``path`` has to do with neither.
 
+    A spectral library becomes a cube of one column, a row a spectrum.
+
     Raises:
         InputError: the header or the raw file is absent, damaged, of a kind that is not read (complex numbers,
             compressed), or the two contradict one another.
@@ -88,6 +90,8 @@ def open_envi(path: Path) -> EnviFile | None:
         values = np.memmap(raw, dtype, "r", offset, sizes).transpose(_ORDER[interleave])
     except (OSError, ValueError) as error:
         raise InputError(raw, f"cannot be read ({told(error)})") from error
+    if "library" in held.get("file type", "").lower():  # one spectrum a line
+        values, bands = values.transpose(0, 2, 1), samples
     waves, good = _listed(held, "wavelength", bands, name), _listed(held, "bbl", bands, name)
     waves = None if waves is None else _nanometres(waves, held.get("wavelength units", "").lower())
     ignore = _listed(held, "data ignore value", 1, name)

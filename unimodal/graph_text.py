@@ -85,9 +85,8 @@ def _data(element: ElementTree.Element, keys: dict[str | None, ElementTree.Eleme
     held: dict[str, Any] = {}
     for identity, word in given.items():
         key = keys.get(identity)
-        if key is None:
-            raise InputError(source, f"the key {identity!r} of a <{_tag(element)}> is not declared")
-        kind, name = key.get("attr.type", "string"), key.get("attr.name") or str(identity)
+        kind = "string" if key is None else key.get("attr.type", "string")
+        name = str(identity) if key is None else key.get("attr.name") or str(identity)
         try:
             numeric = kind in ("int", "long", "float", "double") and word
             held[name] = float(word) if numeric else _truth(word) if kind == "boolean" else word or None

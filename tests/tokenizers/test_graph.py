@@ -208,6 +208,25 @@ def test_every_form_of_a_graph_gives_the_same_edges(tmp_path):
         assert len(edges_of(graph, source)) == 4
 
 
+def test_a_graph_as_yed_draws_it_keeps_its_edges_and_its_plain_data():
+    content = b"""<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+<graphml xmlns="http://graphml.graphdrawing.org/xmlns" xmlns:y="http://www.yworks.com/xml/graphml">
+  <key for="node" id="d6" yfiles.type="nodegraphics"/><key attr.name="w" attr.type="double" for="edge" id="d9"/>
+  <graph edgedefault="directed" id="G">
+    <node id="n0"><data key="d6"><y:ShapeNode><y:Geometry height="30.0"/></y:ShapeNode></data></node>
+    <node id="n1"><data key="colour">red</data></node>
+    <edge id="e0" source="n0" target="n1"><data key="d9">2.5</data></edge>
+  </graph></graphml>"""
+    graph = Graph(128).eval()
+    plain = {
+        "directed": True,
+        "nodes": [{"id": "n0"}, {"id": "n1", "colour": "red"}],
+        "edges": [["n0", "n1", {"w": 2.5}]],
+    }
+    assert torch.equal(tokens_of(graph, content), tokens_of(graph, plain))
+    assert edges_of(graph, content) == [("n0", "n1")]
+
+
 def test_attributes_survive_each_form(tmp_path):
     rich = networkx.DiGraph()
     rich.add_node(0, mass=1.5, kind="x", good=True)

@@ -117,6 +117,16 @@ def test_wavelengths_become_positions_in_nanometres(tmp_path, unit, given, expec
     np.testing.assert_allclose(tokens.side.positions[0, :, 0], [first, first, last, last], rtol=1e-6)
 
 
+def test_a_spectral_library_is_a_column_of_spectra(tmp_path):
+    spectra = scene(3, 40, 1)  # three lines of forty samples in one band
+    words = "{" + ", ".join(str(400 + 10 * i) for i in range(40)) + "}"
+    record = (
+        Hyperspectral(128).read(envi(tmp_path, spectra, file_type="ENVI Spectral Library", wavelength=words)).record
+    )
+    assert record.size == (3, 1, 40)
+    np.testing.assert_allclose(returned(Hyperspectral(128), tmp_path / "cube.hdr")[:, 0], spectra[..., 0], rtol=1e-5)
+
+
 def test_positions_are_set_only_where_all_cubes_have_wavelengths():
     tokenizer, known = Hyperspectral(8), {"cube": scene(), "wavelengths": np.arange(24)}
     mixed = tokenizer(tokenizer.collate([tokenizer.read(known), tokenizer.read(scene())]))

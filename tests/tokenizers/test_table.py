@@ -1,6 +1,7 @@
 """The tokenizer ``table``: the feature tokenizer's equation, tables as they come, and what has no influence."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -8,11 +9,18 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 
+from unimodal.block import Block
+from unimodal.checkpoint import load_checkpoint, save
 from unimodal.errors import InputError
 from unimodal.hashed_code import hashed_code
+from unimodal.mixers.full import Full
+from unimodal.model import Model
+from unimodal.part import Part
+from unimodal.provenance import Provenance
 from unimodal.testing import check_tokenizer
 from unimodal.tokenizer_checks import CHECKS
 from unimodal.tokenizers.table import Table
+from unimodal.transformer import Transformer
 
 PEOPLE = {"age": [20.0, 30.0, 40.0, None], "sex": ["f", "m", "f", None], "born": ["2001-05-06", "", "1990-01-01", ""]}
 SCHEMA = {"sex": ("f", "m"), "age": (30.0, 10.0)}
@@ -62,6 +70,16 @@ def test_with_a_schema_it_is_the_published_feature_tokenizer():
     classes = Table(16, columns={"class": ("1", "2", "0.5")})
     assert classes.read({"class": [2, 1, 0.5, 7, None]}).data[:, 0, 1].tolist() == [2, 1, 3, 4, 0]
     assert torch.equal(tokens_of(table, {"age": 30, "sex": "unheard of"})[0, 0], cells.bias[0] + sex[3])
+
+
+def test_a_saved_schema_gives_the_same_tokens(tmp_path):
+    block = Part(Block, mixer=Part(Full, heads=2), ffn=None)
+    tokenizers = {"table": Part(Table, columns=Table.schema(PEOPLE))}
+    part = Part(Model, dim=16, tokenizers=tokenizers, transformer=Part(Transformer, depth=1, blocks=block))
+    model: Any = part().eval()
+    save(model, tmp_path, part=part, provenance=Provenance())
+    again: Any = load_checkpoint(tmp_path, allow_random=True)[0]
+    assert torch.equal(tokens_of(again.tokenizer("table"), PEOPLE), tokens_of(model.tokenizer("table"), PEOPLE))
 
 
 def test_both_forms_come_back_as_the_table_they_were():
