@@ -48,16 +48,15 @@ class SoundStream:
         Raises:
             InputError: the data are damaged, or fewer than the file promises.
         """
-        with np.errstate(all="ignore"):  # what is no number is found by the caller
-            mixed = [block.mean(1, dtype=np.float32) for block in self.blocks(start, count)]
-        wave = np.concatenate(mixed) if mixed else np.empty(0, np.float32)
+        mixed = [torch.from_numpy(block).mean(1) for block in self.blocks(start, count)]
+        wave = torch.cat(mixed) if mixed else torch.empty(0)
         if self.exact and self.frames is not None:
             wanted = min(count, self.frames - start)
             if len(wave) < 0.99 * wanted - SLACK * self.rate_hz:
                 found, length = (start + len(wave)) / self.rate_hz, self.frames / self.rate_hz
                 cause = f"truncated {self.format} data: it ends after {found:.4g} s of {length:.4g} s"
                 raise InputError(self.name, cause)
-        return torch.from_numpy(wave)
+        return wave
 
     @staticmethod
     def floats(samples: np.ndarray) -> np.ndarray:

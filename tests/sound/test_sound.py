@@ -2,7 +2,6 @@
 
 import io
 import math
-import struct
 import sys
 from typing import Any
 
@@ -10,37 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from unimodal.errors import InputError, MissingExtraError
+from unimodal.errors import MissingExtraError
 from unimodal.sound import read_sound
 
 soundfile = pytest.importorskip("soundfile")
 av = pytest.importorskip("av")
 RATE, SECONDS = 16_000, 1.5
-
-
-def tone(rate: int = RATE, seconds: float = SECONDS, hertz: float = 440.0) -> np.ndarray:
-    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
-
-
-def through_soundfile(samples: np.ndarray, rate: int, form: str, subtype: str | None = None) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format=form, subtype=subtype)
-    return file.getvalue()
-
-
-def through_av(samples: np.ndarray, rate: int, form: str, codec: str, layout: str = "mono", **options: str) -> bytes:
-    """Encoded by FFmpeg; ``samples`` (T,) or (T, C)."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=form, options=options) as container:
-        track = container.add_stream(codec, rate=rate, layout=layout)
-        planes = np.ascontiguousarray(samples.reshape(len(samples), -1).T)
-        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
-        frame.rate, frame.pts = rate, 0
-        convert = av.AudioResampler(format=track.format, layout=layout, rate=rate, frame_size=track.frame_size)
-        for piece in [*convert.resample(frame), *convert.resample(None)]:
-            container.mux(track.encode(piece))
-        container.mux(track.encode(None))
-    return file.getvalue()
 
 
 def heard(source: Any, rate: int = RATE, window_s: float = 10.0, **part: float) -> tuple[torch.Tensor, Any]:
@@ -65,7 +39,7 @@ STEPS = {"PCM_U8": 2.0**-7, "PCM_16": 2.0**-15, "ALAC_16": 2.0**-15, "PCM_24": 2
 
 
 @pytest.mark.parametrize("form, subtype", [*EXACT, ("WAV", "PCM_U8")])
-def test_lossless_files_give_their_samples(form, subtype):
+def test_lossless_files_give_their_samples(form, subtype, tone, through_soundfile):
     samples = tone()
     wave, record = heard(through_soundfile(samples, RATE, form, subtype))
     assert (record.rate_hz, record.channels, record.duration_s, record.whole) == (RATE, 1, SECONDS, True)
@@ -73,19 +47,19 @@ def test_lossless_files_give_their_samples(form, subtype):
 
 
 @pytest.mark.parametrize("form, subtype", [("WAV", "ULAW"), ("WAV", "MS_ADPCM"), ("OGG", "VORBIS"), ("MP3", None)])
-def test_lossy_files_give_the_tone_that_went_in(form, subtype):
+def test_lossy_files_give_the_tone_that_went_in(form, subtype, tone, through_soundfile):
     wave, record = heard(through_soundfile(tone(), RATE, form, subtype))
     assert abs(record.duration_s - SECONDS) < 0.05
     assert abs(strength(wave, 440.0) - 0.4) < 0.02
 
 
-def test_opus_gives_the_tone_that_went_in():
+def test_opus_gives_the_tone_that_went_in(tone, through_soundfile):
     wave, _ = heard(through_soundfile(tone(48_000), 48_000, "OGG", "OPUS"))
     assert abs(strength(wave, 440.0) - 0.4) < 0.05
 
 
 @pytest.mark.parametrize("form, codec, rate", FFMPEG)
-def test_what_ffmpeg_knows_gives_the_tone_that_went_in(form, codec, rate):
+def test_what_ffmpeg_knows_gives_the_tone_that_went_in(form, codec, rate, tone, through_av):
     wave, record = heard(through_av(np.stack([tone(rate), tone(rate)], -1), rate, form, codec, "stereo"))
     assert (record.rate_hz, record.channels) == (rate, 2)
     assert abs(record.duration_s - SECONDS) < 0.15
@@ -93,13 +67,13 @@ def test_what_ffmpeg_knows_gives_the_tone_that_went_in(form, codec, rate):
 
 
 @pytest.mark.parametrize("form, codec, rate", FFMPEG)
-def test_files_of_a_tenth_of_a_second_are_not_taken_for_truncated(form, codec, rate):
+def test_files_of_a_tenth_of_a_second_are_not_taken_for_truncated(form, codec, rate, tone, through_av):
     wave, record = heard(through_av(tone(rate, 0.1), rate, form, codec))
     assert 0.09 <= record.part_s <= 0.2
     assert wave.abs().max() > 0.3
 
 
-def test_channels_are_averaged_whatever_their_number():
+def test_channels_are_averaged_whatever_their_number(tone, through_soundfile):
     left, right = tone(), tone(hertz=1000.0)
     wave, record = heard(through_soundfile(np.stack([left, right], -1), RATE, "WAV", "FLOAT"))
     assert record.channels == 2
@@ -111,14 +85,14 @@ def test_channels_are_averaged_whatever_their_number():
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 11_127, 22_050, 44_100, 48_000, 96_000])
-def test_any_rate_becomes_the_wanted_one(rate):
+def test_any_rate_becomes_the_wanted_one(rate, tone, through_soundfile):
     wave, record = heard(through_soundfile(tone(rate), rate, "WAV", "FLOAT"))
     assert record.rate_hz == rate
     assert len(wave) == math.ceil(round(rate * SECONDS) * RATE / rate)
     assert abs(strength(wave, 440.0) - 0.4) < 1e-3
 
 
-def test_a_path_bytes_a_file_object_and_an_array_are_the_same_sound(tmp_path):
+def test_a_path_bytes_a_file_object_and_an_array_are_the_same_sound(tmp_path, tone, through_soundfile):
     encoded = through_soundfile(tone(), RATE, "WAV", "FLOAT")
     (tmp_path / "a.wav").write_bytes(encoded)
     with open(tmp_path / "a.wav", "rb") as file:
@@ -130,7 +104,7 @@ def test_a_path_bytes_a_file_object_and_an_array_are_the_same_sound(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint8, np.uint16, np.float16, np.float64])
-def test_arrays_of_every_width_have_full_scale_one(dtype):
+def test_arrays_of_every_width_have_full_scale_one(dtype, tone):
     samples = tone()
     if np.dtype(dtype).kind == "f":
         given = samples.astype(dtype)
@@ -141,7 +115,7 @@ def test_arrays_of_every_width_have_full_scale_one(dtype):
     assert np.abs(heard((given, RATE))[0].numpy() - samples).max() < 0.01
 
 
-def test_of_a_long_sound_the_wanted_seconds_are_decoded_and_recorded(tmp_path):
+def test_of_a_long_sound_the_wanted_seconds_are_decoded_and_recorded(tmp_path, tone):
     samples = np.concatenate([tone(hertz=300.0, seconds=2.0), tone(hertz=700.0, seconds=2.0)])
     soundfile.write(tmp_path / "long.flac", samples, RATE)
     wave, record = heard(tmp_path / "long.flac", window_s=1.0)
@@ -154,7 +128,7 @@ def test_of_a_long_sound_the_wanted_seconds_are_decoded_and_recorded(tmp_path):
 
 
 @pytest.mark.parametrize("form, codec", [("ipod", "aac"), ("matroska", "aac")])
-def test_a_part_of_a_container_is_the_part_of_its_whole(form, codec):
+def test_a_part_of_a_container_is_the_part_of_its_whole(form, codec, tone, through_av):
     samples = np.concatenate([tone(hertz=h, seconds=1.0) for h in (300.0, 500.0, 700.0, 900.0)])
     encoded = through_av(samples, RATE, form, codec)
     whole, _ = heard(encoded)
@@ -178,7 +152,7 @@ def test_decoding_a_part_does_not_decode_the_rest(tmp_path, monkeypatch):
     assert asked == [RATE]
 
 
-def test_a_wav_that_was_streamed_and_does_not_know_its_length_is_read():
+def test_a_wav_that_was_streamed_and_does_not_know_its_length_is_read(tone, through_soundfile):
     encoded = bytearray(through_soundfile(tone(), RATE, "WAV", "PCM_16"))
     for at in (4, encoded.index(b"data") + 4):
         encoded[at : at + 4] = b"\xff\xff\xff\xff"
@@ -186,13 +160,13 @@ def test_a_wav_that_was_streamed_and_does_not_know_its_length_is_read():
     assert (len(wave), record.duration_s) == (24_000, SECONDS)
 
 
-def test_a_wav_whose_recorder_was_cut_off_is_read_to_its_end():
+def test_a_wav_whose_recorder_was_cut_off_is_read_to_its_end(tone, wav):
     samples = np.round(tone() * 32_767).astype("<i2")
     wave, _ = heard(wav(content=samples.tobytes(), says=0))
     assert np.abs(wave.numpy() - tone()).max() < 1e-4
 
 
-def test_a_coding_that_cannot_be_sought_is_read_from_its_beginning():
+def test_a_coding_that_cannot_be_sought_is_read_from_its_beginning(tone, through_soundfile):
     encoded = through_soundfile(tone(8000), 8000, "WAV", "GSM610")
     whole, part = heard(encoded)[0], heard(encoded, start_s=0.5)[0]
     assert abs(strength(part, 440.0) - 0.4) < 0.02
@@ -200,13 +174,13 @@ def test_a_coding_that_cannot_be_sought_is_read_from_its_beginning():
 
 
 @pytest.mark.parametrize("cut, before", [(700, b""), (0, bytes(500))])
-def test_an_mp3_stream_that_begins_anywhere_is_found(cut, before):
+def test_an_mp3_stream_that_begins_anywhere_is_found(cut, before, tone, through_soundfile):
     wave, record = heard(before + through_soundfile(tone(), RATE, "MP3")[cut:])
     assert record.format == "MP3"
     assert abs(strength(wave, 440.0) - 0.4) < 0.02
 
 
-def test_tags_in_front_and_behind_do_not_matter():
+def test_tags_in_front_and_behind_do_not_matter(tone, through_soundfile):
     tag = b"ID3\x04\x00\x00\x00\x00\x10\x00" + bytes(2048)
     for form in ("MP3", "FLAC"):
         encoded = through_soundfile(tone(), RATE, form)
@@ -221,130 +195,16 @@ def test_silence_is_a_sound():
     assert not wave.any()
 
 
-def wav(rate: int = RATE, content: bytes = b"\x00\x01" * 4000, says: int | None = None) -> bytes:
-    """A WAV file of 16 bits in one channel, written by hand."""
-    size = len(content) if says is None else says
-    head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
-    return head + struct.pack("<4sI", b"data", size) + content
-
-
-def wav64() -> bytes:
-    """A WAV file of whole numbers of 64 bits."""
-    encoded = bytearray(wav(content=bytes(8000)))
-    encoded[32:36] = struct.pack("<HH", 8, 64)
-    return bytes(encoded)
-
-
-def video_without_sound() -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        track = container.add_stream("mpeg4", rate=10)
-        track.width = track.height = 32
-        track.pix_fmt = "yuv420p"
-        for _ in range(3):
-            container.mux(track.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
-        container.mux(track.encode(None))
-    return file.getvalue()
-
-
-def bad_files() -> dict[str, tuple[bytes, str]]:
-    flac = through_soundfile(tone(), RATE, "FLAC")
-    nan = tone()
-    nan[[5, 9]] = math.nan, math.inf
-    mp3 = through_soundfile(tone(seconds=4.0), RATE, "MP3")
-    m4a = through_av(tone(seconds=3.0), RATE, "ipod", "aac")
-    return {
-        "empty": (b"", "is empty"),
-        "text": (b"these are the words of a letter\n" * 40, "is not a sound file .it begins with b'these ar'"),
-        "playlist": (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "is not a sound file"),
-        "garbage": (bytes(range(1, 251)) * 9, "is not a sound file"),
-        "picture": (b"\x89PNG\r\n\x1a\n" + bytes(200), "is not a sound file"),
-        "header only": (wav(content=b""), "has no samples"),
-        "cut header": (wav()[:30], "damaged or truncated|is not a sound file"),
-        "truncated WAV": (wav()[:3000], "is truncated: 2956 of 8000 bytes of samples are there"),
-        "truncated FLAC": (flac[: len(flac) // 2], "damaged or truncated FLAC data|truncated FLAC data"),
-        "truncated MP3": (mp3[: len(mp3) // 2], "truncated MP3 data: it ends after"),
-        "truncated M4A": (m4a[: len(m4a) // 2], "damaged or truncated mov file"),
-        "64 whole bits": (wav64(), "of a coding that cannot be read"),
-        "rate 0": (wav(rate=0), "rate|damaged"),
-        "no numbers": (through_soundfile(nan, RATE, "WAV", "FLOAT"), "has 2 samples that are NaN or infinite"),
-        "too loud": (through_soundfile(tone() * 1e30, RATE, "WAV", "FLOAT"), r"has samples up to 4e\+29"),
-        "video": (video_without_sound(), "has no sound track .it holds video.; give a file with sound"),
-    }
-
-
-@pytest.mark.parametrize("kind", bad_files())
-def test_what_is_wrong_with_a_file_is_said_with_its_name(kind, tmp_path, capfd):
-    content, words = bad_files()[kind]
-    (tmp_path / "bad.wav").write_bytes(content)
-    with pytest.raises(InputError, match=rf"bad\.wav: .*({words})"):
-        heard(tmp_path / "bad.wav")
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    "source, words",
-    [
-        (np.zeros(100, np.float32), r"array \(100,\): has no sampling rate; give \(samples, rate_hz\)"),
-        ((np.zeros(0), 8000), "has no samples"),
-        ((np.zeros(9), 0), "the sampling rate 0; give a whole number of Hz"),
-        ((np.zeros(9), 8000.5), "the sampling rate 8000.5"),
-        ((np.zeros(9), "fast"), "the sampling rate 'fast'"),
-        ((np.zeros((2, 3, 4)), 8000), "has 3 axes; samples are"),
-        ((np.zeros((2, 8000)), 8000), "has 8000 channels; .*transpose it"),
-        ((np.zeros(9, np.int64), 8000), "holds int64 values; give floats, or int16"),
-        ((np.zeros(9, complex), 8000), "holds complex128 values"),
-        (([[1.0], [2.0, 3.0]], 8000), "cannot be made an array"),
-        (({"array": [0.5]}), "has the keys array; give array and sampling_rate"),
-        ((np.full(9, np.nan), 8000), "has 9 samples that are NaN or infinite"),
-        (object(), "cannot be read as a sound .it is a object.; give a path, .samples, rate_hz., bytes"),
-        (io.StringIO("words"), "is a file opened as text"),
-    ],
-)
-def test_what_is_wrong_with_samples_in_memory_is_said(source, words):
-    with pytest.raises(InputError, match=words):
-        heard(source)
-
-
-def test_missing_files_directories_and_seconds_behind_the_end_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"gone\.wav: does not exist"):
-        heard(tmp_path / "gone.wav")
-    with pytest.raises(InputError, match="is a directory"):
-        heard(tmp_path)
-    with pytest.raises(InputError, match="is 1.5 s long; there is nothing at second 2"):
-        heard((tone(), RATE), start_s=2.0)
-    with pytest.raises(InputError, match="from second -1"):
-        heard((tone(), RATE), start_s=-1.0)
-
-
-def test_random_damage_never_raises_anything_else(capfd):
-    damage = np.random.default_rng(0)
-    files = [through_soundfile(tone(seconds=0.5), RATE, form) for form in ("WAV", "FLAC", "OGG", "MP3", "AIFF")]
-    files += [through_av(tone(seconds=0.5), RATE, form, "aac") for form in ("ipod", "adts", "matroska")]
-    told = 0
-    for file in files:
-        for _ in range(6):
-            bad = bytearray(file[: damage.integers(1, len(file))])
-            for place in damage.integers(0, len(bad), 8):
-                bad[place] = damage.integers(256)
-            try:
-                heard(bytes(bad))
-            except InputError:
-                told += 1
-    assert told > 10
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("package, extra, encoded", [("soundfile", "audio", wav()), ("av", "video", b"\x0b\x77" * 90)])
-def test_a_missing_library_is_named_with_its_extra(monkeypatch, package, extra, encoded):
+@pytest.mark.parametrize("package, extra, head", [("soundfile", "audio", b"fLaC"), ("av", "video", b"\x0b\x77")])
+def test_a_missing_library_is_named_with_its_extra(monkeypatch, package, extra, head):
     monkeypatch.setitem(sys.modules, package, None)
     if package == "soundfile":
         monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=rf"unimodal\[{extra}\]"):
-        heard(encoded)
+        heard(head + bytes(90))
 
 
-def test_without_soundfile_pyav_reads_what_it_can(monkeypatch):
+def test_without_soundfile_pyav_reads_what_it_can(monkeypatch, tone, through_soundfile):
     monkeypatch.setitem(sys.modules, "soundfile", None)
     wave, record = heard(through_soundfile(tone(), RATE, "FLAC"))
     assert record.format == "FLAC"

@@ -40,9 +40,18 @@ def test_it_is_torchaudios(old, new):
 def test_long_sounds_and_rates_without_a_common_divisor_are_the_same_in_chunks(monkeypatch):
     wave = torch.randn(4000)
     whole = [resample_sound(wave, old, new) for old, new in ((44_100, 16_000), (11_127, 16_000))]
-    monkeypatch.setattr("unimodal.sound_rate.CHUNK", 333)
+    monkeypatch.setattr("unimodal.sound_rate.CHUNK", 999)
     for one, (old, new) in zip(whole, ((44_100, 16_000), (11_127, 16_000)), strict=True):
         torch.testing.assert_close(resample_sound(wave, old, new), one, rtol=0, atol=1e-6)
+
+
+def test_both_ways_of_computing_it_are_the_same(monkeypatch):
+    wave = torch.randn(3001)
+    pairs = [(44_100, 16_000), (8000, 16_000), (48_000, 16_000), (3, 7), (22_050, 16_000)]
+    dense = [resample_sound(wave, *pair) for pair in pairs]
+    monkeypatch.setattr("unimodal.sound_rate.DENSE", 0)
+    for one, pair in zip(dense, pairs, strict=True):
+        torch.testing.assert_close(resample_sound(wave, *pair), one, rtol=0, atol=3e-6)
 
 
 def test_a_tone_comes_through_and_one_above_the_lower_band_vanishes():
