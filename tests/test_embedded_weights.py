@@ -12,7 +12,7 @@ from unimodal.checkpoint import load_checkpoint
 from unimodal.task import load_task
 
 WEIGHTS = Path(__file__).parents[1] / "unimodal" / "weights"
-FOLDERS = ["small_image_encoder", "classification_cifar10", "segmentation_camvid"]
+FOLDERS = ["small_image_encoder", "classification_cifar10", "segmentation_camvid", "forecaster_ett", "forecasting_ett"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -67,6 +67,46 @@ def test_the_segmentation_keeps_its_quality_on_held_out_streets(shared_data, tmp
     assert len(names) >= 18
     assert metrics["mean_iou"].compute() >= 0.36
     assert metrics["pixel_accuracy"].compute() >= 0.68
+
+
+def test_the_forecaster_keeps_its_cards_scores_on_the_test_months(shared_data, tmp_path):
+    import zipfile
+
+    from unimodal.inference.evaluation import measure
+    from unimodal.series import open_series
+
+    task = load_task("forecasting")
+    card = json.loads((WEIGHTS / "forecasting_ett" / "task.json").read_text())["card"]["scores"]
+    archive = zipfile.ZipFile(shared_data / "ett" / "ett_original_csv.zip")
+    for name in ("ETTh1", "ETTh2"):
+        series = open_series(archive.read(f"{name}.csv"))
+        spread = series.values[: 12 * 720].std(0, correction=0)
+        task.module.options["units"] = dict(zip(series.names, spread.tolist(), strict=True))
+        lines = archive.read(f"{name}.csv").decode().splitlines()
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join([lines[0], *lines[1 + 16 * 720 - 96 : 1 + 20 * 720]]))
+        figures = measure(task, task.labelled(path)[::24]).metrics  # a window a day
+        for horizon in ("96", "720"):
+            assert figures[f"mse_{horizon}"] == pytest.approx(card[name][horizon]["mse"], rel=0.1)
+            assert figures[f"mae_{horizon}"] == pytest.approx(card[name][horizon]["mae"], rel=0.05)
+        assert figures["coverage_95"] == pytest.approx(card["coverage"][name]["95%"]["720"], abs=0.02)
+
+
+def test_the_forecaster_beats_the_last_value_and_the_last_year_on_months_it_never_saw():
+    from unimodal.series import open_series
+
+    task = load_task("forecasting")
+    series = open_series(next(path for path in task.examples() if "climate" in path.name))
+    errors = {"forecast": [], "last value": [], "last year": []}
+    for end in range(200, 500, 12):
+        past, future = series.values[:end].numpy(), series.values[end : end + 24, 1].numpy()  # sea temperature
+        forecast = task.predict([task.read(series.window(0, end))])[0].forecast[:24, 1]
+        year = np.tile(past[-12:, 1], 2)
+        for name, guess in (("forecast", forecast), ("last value", past[-1, 1]), ("last year", year)):
+            errors[name].append(np.abs(future - guess[: len(future)] if np.ndim(guess) else future - guess).mean())
+    means = {name: np.mean(values) for name, values in errors.items()}
+    assert means["forecast"] < means["last value"]
+    assert means["forecast"] < means["last year"]
 
 
 def test_predictions_are_the_same_at_every_call():
