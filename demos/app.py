@@ -177,7 +177,8 @@ def _fill(tab: Tab, desk: Desk) -> None:
         event.success(lambda s: f"Answered in {s:.2f} s on {desk.device}.", seconds, elapsed, **private)
     run.click(lambda: "", None, elapsed, **private)
     cancel.click(lambda: "Cancelled.", None, elapsed, cancels=events, **private)
-    given.input(lambda: [None] * len(shown) if shown[1:] else None, None, shown, **private)
+    chosen = given.input if hasattr(given, "input") else given.upload  # a person's choice, not an example's
+    chosen(lambda: [None] * len(shown) if shown[1:] else None, None, shown, **private)
 
 
 def _told(title: str, error: InputError | CheckpointError) -> gr.Error:

@@ -16,6 +16,7 @@ from PIL import Image
 __all__ = ["Viewer", "input_component", "opened", "viewer"]
 
 LONGEST_SIDE_PX, OPACITY = 1024, 0.6
+_TABLE = "Your table (CSV, TSV or Parquet)"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def input_component(modality: str) -> Any:
             height=280,
             buttons=["fullscreen"],
         )
-    return gr.File(label=f"Your file ({modality.replace('_', ' ')})", type="filepath", height=180)
+    label = _TABLE if modality in ("variates", "time_series", "table") else f"Your file ({modality.replace('_', ' ')})"
+    return gr.File(label=label, type="filepath", height=180)
 
 
 def opened(payload: Mapping[str, Any] | None, modality: str) -> Any:

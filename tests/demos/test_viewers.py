@@ -50,7 +50,9 @@ def test_a_table_keeps_its_columns_and_rounds_for_the_eye():
 
 def test_a_picture_is_taken_by_upload_camera_or_paste_and_other_files_by_upload():
     assert input_component("image").sources == ["upload", "webcam", "clipboard"]
-    assert isinstance(input_component("time_series"), gr.File)
+    assert isinstance(input_component("audio"), gr.File)
+    assert isinstance(input_component("variates"), gr.File)
+    assert input_component("variates").label == "Your table (CSV, TSV or Parquet)"
 
 
 def test_an_upload_is_read_from_memory_under_its_own_name(tmp_path):
