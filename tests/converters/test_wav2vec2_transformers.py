@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import unimodal
+from unimodal.conversion import Published
+from unimodal.converters.wav2vec2_transformers import wav2vec2_transformers
 from unimodal.errors import CheckpointError
 from unimodal.pretrained import load_with_info
 
@@ -104,6 +106,19 @@ def test_every_parameter_is_accounted_for(saved):
     assert account["folded"] == 8  # a length for each place of the positions' kernel
     aside = 12 * 48 + 12 + 48
     assert sum(p.numel() for p in model.parameters()) + aside + 8 == sum(p.numel() for p in peer.parameters())
+
+
+def test_the_published_size_has_the_published_number_of_parameters():
+    """Baevski et al. 2020, sec. 4.2: 95 M of the base model."""
+    config = transformers.Wav2Vec2Config()
+    with torch.device("meta"):
+        peer = transformers.Wav2Vec2Model(config)
+        weights = dict(peer.named_parameters())
+        published = Published("transformers", "wav2vec2", "wav2vec2", config.to_dict(), weights)
+        ours = wav2vec2_transformers(published).towers["waveform"].part()
+    count = sum(p.numel() for p in ours.parameters())
+    assert count + 128 + 768 == sum(p.numel() for p in peer.parameters())
+    assert round(count / 1e6) in (94, 95)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import unimodal
+from unimodal.conversion import Published
+from unimodal.converters.whisper_transformers import whisper_transformers
 from unimodal.errors import CheckpointError
 from unimodal.pretrained import load_with_info
 
@@ -97,6 +99,19 @@ def test_the_decoder_is_set_aside_with_its_reason_and_every_parameter_accounted_
     assert account["folded"] == -2 * 48  # the zeros that stand for the keys' bias
     encoder = sum(p.numel() for p in peer.get_encoder().parameters())
     assert sum(p.numel() for p in model.parameters()) == encoder + 2 * 48
+
+
+def test_a_published_size_has_its_encoders_number_of_parameters():
+    """Radford et al. 2022, table 1: width, layers and heads of base."""
+    config = transformers.WhisperConfig(
+        d_model=512, encoder_layers=6, encoder_attention_heads=8, encoder_ffn_dim=2048, decoder_attention_heads=8
+    )
+    with torch.device("meta"):
+        peer = transformers.WhisperModel(config)
+        published = Published("transformers", "whisper", "whisper", config.to_dict(), dict(peer.named_parameters()))
+        ours = whisper_transformers(published).towers["audio"].part()
+    encoder = sum(p.numel() for p in peer.get_encoder().parameters())
+    assert sum(p.numel() for p in ours.parameters()) == encoder + 6 * 512
 
 
 def test_another_preprocessing_is_refused_by_name(saved):
