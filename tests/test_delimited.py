@@ -57,6 +57,8 @@ def test_equal_names_are_told_apart():
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
+        (b",,\n,,\n", "has no cell with anything in it"),
+        (b"sep=;\n", "has no cell with anything in it"),
         (b"a,b\n", "has a header and no rows"),
         (b"a,b\n1,2\n1,2,3\n", "rows are ragged: line 3 has 3 fields, the first row 2"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "is no text"),

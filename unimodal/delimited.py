@@ -84,6 +84,8 @@ def read_delimited(source: Any, *, what: str = "a table") -> Columns:
         raise InputError(name, f"is no {what.removeprefix('a ')} ({error} in line {reader.line_num})") from error
     if len(rows) > 1 and len(rows[0]) > 1 and not rows[0][-1] and not any(row[-1] for row in rows):
         rows = [row[:-1] for row in rows]
+    if not rows:
+        raise InputError(name, "has no cell with anything in it", f"{what} has rows and columns")
     headed = _headed(rows)
     body = rows[1:] if headed else rows
     if not body:

@@ -16,6 +16,7 @@ from unimodal.errors import InputError
 from unimodal.inference.whole import reads_whole
 from unimodal.model import Model
 from unimodal.sample import Sample
+from unimodal.tokens import Tokens
 from unimodal.weights_file import write_weights
 
 __all__ = ["Embedder"]
@@ -98,18 +99,34 @@ class Embedder:
         return tokenizer.read(Path(source) if isinstance(source, str) else source)
 
     def predict(self, samples: Sequence[Sample]) -> list[Embedded]:
-        """One result a sample; samples of one modality go through the core together."""
-        device = next(self.module.parameters()).device
-        found: list[Embedded | None] = [None] * len(samples)
+        """One result a sample; samples of one modality go through the core together.
+
+        Where a tokenizer makes several sequences of an input (a channel each), its tokens are those of all of them and
+        its embedding their mean.
+        """
+        found: dict[int, Embedded] = {}
         for modality in dict.fromkeys(sample.modality for sample in samples):
             places = [i for i, sample in enumerate(samples) if sample.modality == modality]
-            tokenizer: Any = self.module.tokenizer(modality)
-            with torch.inference_mode():
-                batch = tokenizer.collate([samples[i] for i in places]).to(device)
-                tokens = self.module(batch)
-                vectors = self.module.readout(tokens)  # pyright: ignore[reportOptionalCall]
-            lattice = tokens.lattice()
-            grids = lattice.side.lattices(lattice.sequences)
-            for i, grid, x_ND, vector in zip(places, grids, lattice.split(), vectors, strict=True):
-                found[i] = Embedded(samples[i].source, modality, grid, x_ND.cpu(), vector.cpu())
-        return [embedded for embedded in found if embedded is not None]
+            tokens, vectors = self._through(modality, [samples[i] for i in places])
+            if tokens.sequences == len(places):
+                results = [(tokens.split()[k], vectors[k], _lattice(tokens, k)) for k in range(len(places))]
+            else:
+                alone = [self._through(modality, [samples[i]]) for i in places]
+                results = [(torch.cat(t.split()), v.mean(0), (t.sequences, *_lattice(t, 0))) for t, v in alone]
+            for i, (x_ND, vector, lattice) in zip(places, results, strict=True):
+                found[i] = Embedded(samples[i].source, modality, lattice, x_ND.cpu(), vector.cpu())
+        return [found[i] for i in range(len(samples))]
+
+    def _through(self, modality: str, samples: Sequence[Sample]) -> tuple[Tokens, Tensor]:
+        device = next(self.module.parameters()).device
+        tokenizer: Any = self.module.tokenizer(modality)
+        with torch.inference_mode():
+            tokens = self.module(tokenizer.collate(samples).to(device))
+            return tokens.lattice(), self.module.readout(tokens)  # pyright: ignore[reportOptionalCall]
+
+
+def _lattice(tokens: Tokens, sequence: int) -> tuple[int, ...]:
+    """The lattice of one sequence, or its length where there is none."""
+    if tokens.side.grid is None and tokens.side.grids is None:
+        return (tokens.sequence_lengths()[sequence],)
+    return tokens.side.lattices(tokens.sequences)[sequence]

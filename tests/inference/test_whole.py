@@ -48,3 +48,14 @@ def test_a_claimed_folder_is_one_input_and_another_gives_its_files(series_task, 
 def test_a_task_without_catalogued_inputs_reads_lists(tmp_path):
     assert not reads_whole(SimpleNamespace(inputs=("nothing_of_ours",)), tmp_path)
     assert not reads_whole(SimpleNamespace(), tmp_path)
+
+
+def test_a_claimed_folder_within_a_folder_is_one_input_and_is_not_entered(series_task, tmp_path):
+    for name in ("a/study", "a/other", "study"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").touch()
+    whole = lambda path: reads_whole(series_task, path)  # noqa: E731
+    flat = [item.value for item in find(tmp_path, whole=whole)]
+    deep = [item.value for item in find(tmp_path, recursive=True, whole=whole)]
+    assert flat == [tmp_path / "study"]
+    assert sorted(deep) == [tmp_path / "a" / "other" / "file", tmp_path / "a" / "study", tmp_path / "study"]

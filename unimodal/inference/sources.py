@@ -65,8 +65,9 @@ def find(
     """What ``sources`` name.
 
     A *file* is one input, whatever it holds: a broken one becomes an error of its row later, and so does a missing one
-    among others. A *folder* gives its files by name, hidden ones left out. A *glob* gives the files that match. A *CSV
-    or Parquet table* gives a row each: a path (relative ones from the table's folder) or an encoded file.
+    among others. A *folder* gives its files by name, hidden ones left out, and the folders in it that are one input
+    (a scan). A *glob* gives the files that match. A *CSV or Parquet table* gives a row each: a path (relative ones from
+    the table's folder) or an encoded file.
 
     Args:
         column: Of tables; None means ``image``.
@@ -89,7 +90,7 @@ def find(
         if (column is None or os.path.isdir(name)) and whole(Path(name)):
             count, stream, note = 1, _single(name), []
         else:
-            count, stream, note = _one(name, column, recursive, skip)
+            count, stream, note = _one(name, column, recursive, skip, whole)
         total += count
         streams.append(stream)
         notes += note
@@ -99,10 +100,10 @@ def find(
 
 
 def _one(
-    name: str, column: str | None, recursive: bool, skip: Path | None
+    name: str, column: str | None, recursive: bool, skip: Path | None, whole: Callable[[Path], bool]
 ) -> tuple[int, Callable[[], Iterator[Input]], list[str]]:
     if os.path.isdir(name):
-        return _folder(name, recursive, skip)
+        return _folder(name, recursive, skip, whole)
     if name.lower().endswith(TABLES) and os.path.isfile(name):
         return _table(Path(name), column)
     if glob.has_magic(name) and not os.path.lexists(name):
@@ -117,7 +118,9 @@ def _single(name: str) -> Callable[[], Iterator[Input]]:
     return lambda: iter([Input(name, Path(name))])
 
 
-def _folder(name: str, recursive: bool, skip: Path | None) -> tuple[int, Callable[[], Iterator[Input]], list[str]]:
+def _folder(
+    name: str, recursive: bool, skip: Path | None, whole: Callable[[Path], bool]
+) -> tuple[int, Callable[[], Iterator[Input]], list[str]]:
     left_out = 0
 
     def refuse(error: OSError) -> None:
@@ -127,7 +130,9 @@ def _folder(name: str, recursive: bool, skip: Path | None) -> tuple[int, Callabl
         for directory, folders, files in os.walk(name, onerror=refuse):
             folders[:] = sorted(f for f in folders if not f.startswith(".") and not _same(directory, f, skip))
             media = [f for f in folders if str(mimetypes.guess_type(f)[0]).startswith(_MEDIA)]  # named like a file
-            yield directory, folders, sorted([f for f in files if not f.startswith(".")] + media)
+            own = [f for f in folders if f not in media and whole(Path(directory, f))]
+            folders[:] = [f for f in folders if f not in own]
+            yield directory, folders, sorted([f for f in files if not f.startswith(".")] + media + own)
             if not recursive:
                 return
 
