@@ -22,7 +22,11 @@ from unimodal.picture import Box, Picture, open_picture
 __all__ = ["Clip", "open_clip"]
 
 _SAME = 1e-4  # s
-_KINDS = ((4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (0, b"\x1a\x45\xdf\xa3"), (8, b"AVI "), (0, b"FLV"))
+_KINDS = (  # where a container's mark is in the first bytes
+    *((4, box) for box in (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip")),
+    *((0, mark) for mark in (b"\x1a\x45\xdf\xa3", b"FLV", b"0&\xb2u", b"\x00\x00\x01\xba", b"OggS")),
+    (8, b"AVI "),
+)
 _STILL = (b"heic", b"heix", b"mif1", b"avif")  # pictures in the same container as MP4
 
 

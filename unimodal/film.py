@@ -70,7 +70,8 @@ class Film:
         self._origin = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
         self.rate_hz = float(stream.average_rate) if stream.average_rate else None
         self.format, self.codec = self._container.format.name.split(",")[0], stream.codec_context.name
-        self.duration_s = self._duration()
+        self.duration_s = self._duration()  # opens the container anew, perhaps: ``stream`` is not to be used below
+        del stream
         first = self._ahead = self._next()
         if first is None:
             cause = f"its frames cannot be decoded ({self._damage})" if self._damage else "has no frames"
@@ -78,7 +79,7 @@ class Film:
             raise InputError(name, cause, "a video with at least one frame is needed")
         self.mode, self.size = first[1].format.name, (first[1].width, first[1].height)
         self.orientation = _orientation(first[1])
-        ratio = stream.sample_aspect_ratio
+        ratio = self._stream.sample_aspect_ratio
         self.aspect = float(ratio) if ratio and 0.1 <= ratio <= 10 else 1.0
         self.duration_s = max(self.duration_s, 1 / self.rate_hz if self.rate_hz else _SAME)
         self._held: tuple[float, Any] | None = None
@@ -98,7 +99,7 @@ class Film:
             except InputError:
                 raise
             except Exception as error:  # decoders raise nearly anything on bad data
-                raise InputError(self.name, f"damaged or truncated near {time:.3g} s ({told(error)})") from error
+                raise InputError(self.name, f"damaged or truncated near {time:.3g} s ({_said(error)})") from error
             yield shown
 
     def close(self) -> None:
@@ -113,7 +114,7 @@ class Film:
         try:
             self._container = av.open(self._file, "r", options=self._options, metadata_errors="ignore")
         except Exception as error:
-            raise InputError(self.name, f"damaged or truncated video file ({told(error)})") from error
+            raise InputError(self.name, f"damaged or truncated video file ({_said(error)})") from error
         cover = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
         videos = [s for s in self._container.streams.video if not s.disposition & cover]
         if not videos:
@@ -153,7 +154,7 @@ class Film:
                 if packet.pts is not None:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * base))
         except self._av.FFmpegError as error:
-            raise InputError(self.name, f"damaged or truncated video file ({told(error)})") from error
+            raise InputError(self.name, f"damaged or truncated video file ({_said(error)})") from error
         self._open()
         return end - self._origin
 
@@ -229,7 +230,7 @@ class Film:
             except self._av.EOFError:
                 return
             except Exception as error:  # decoders raise nearly anything on bad data
-                self._damage = told(error)
+                self._damage = _said(error)
                 continue
             for frame in frames:
                 if frame.pts is None:
@@ -245,8 +246,13 @@ class Film:
                 if packet.size:
                     yield packet
         except Exception as error:
-            self._damage = told(error)
+            self._damage = _said(error)
         yield None
+
+
+def _said(error: Exception) -> str:
+    """FFmpeg's words without its numbers, or any other error's."""
+    return getattr(error, "strerror", None) or told(error)
 
 
 def _orientation(frame: Any) -> int:
