@@ -59,6 +59,7 @@ def test_colours_behind_the_coordinates_are_found(text):
     [
         (b"\n \n", "is empty"),
         (b"# only words\n", "has no points"),
+        (b"x,y,z\n", "has no points"),
         (b"1 2 3\n4 5\n7 8 9\n", "ragged: line 2 has 2 columns, the first point 3"),
         (b"1 2\n3 4\n", "has 2 columns; a point needs x, y and z"),
         (b"1 2 3\n4 five 6\n", "line 2: 'five' is no number"),

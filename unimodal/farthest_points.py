@@ -45,12 +45,15 @@ def farthest_points(points: Tensor, count: int, *, start: int | None = None) -> 
             chosen_B = torch.full((clouds,), start, device=points.device)
         order_BS = torch.empty(clouds, count, dtype=torch.int64, device=points.device)
         gap_BPN, far_BN = torch.empty_like(p_BPN), torch.empty_like(p_BPN[:, 0])
+        first_BN, *others_BN = gap_BPN.unbind(1)
         nearest_BN = torch.full_like(far_BN, torch.inf)
         row_B = torch.arange(clouds, device=points.device)
         for s in range(count):
             order_BS[:, s] = chosen_B
             torch.sub(p_BPN, p_BPN[row_B, :, chosen_B, None], out=gap_BPN)
-            torch.sum(gap_BPN.square_(), 1, out=far_BN)
+            torch.mul(first_BN, first_BN, out=far_BN)
+            for gap_BN in others_BN:
+                far_BN.addcmul_(gap_BN, gap_BN)
             torch.minimum(nearest_BN, far_BN, out=nearest_BN)
             chosen_B = nearest_BN.argmax(-1)  # the first of equal ones
     return order_BS

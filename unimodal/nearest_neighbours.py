@@ -33,8 +33,11 @@ def nearest_neighbours(points: Tensor, centres: Tensor, count: int) -> Tensor:
     if count < 1:
         raise ValueError(f"count must be positive, not {count}")
     with torch.no_grad():
-        distance_BGN = torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
-        nearest = distance_BGN.topk(min(count, points.shape[1]), largest=False, sorted=True).indices
+        squared_BGN = torch.zeros((), dtype=points.dtype, device=points.device)
+        for c_BG, p_BN in zip(centres.unbind(-1), points.unbind(-1), strict=True):
+            gap_BGN = c_BG[:, :, None] - p_BN[:, None].contiguous()
+            squared_BGN = squared_BGN + gap_BGN.square_()
+        nearest = squared_BGN.topk(min(count, points.shape[1]), largest=False).indices
     if nearest.shape[-1] < count:
         again = nearest[..., :1].expand(*nearest.shape[:-1], count - nearest.shape[-1])
         nearest = torch.cat([nearest, again], -1)

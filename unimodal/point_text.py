@@ -34,18 +34,18 @@ def read_point_text(content: bytes, name: str) -> Cloud:
         InputError: it is no text, has no points, a line has another number of columns than the first or something
             that is no number (the line is named), or there are fewer than three columns.
     """
-    rows, names = _rows(_decoded(content, name), name)
-    width = len(rows[0][1])
-    for number, row in rows:
-        if len(row) != width:
-            cause = f"line {number} has {len(row)} columns, the first point {width}"
+    lines, names = _lines(_decoded(content, name), name)
+    width = len(lines[0][1].split())
+    for number, line in lines:
+        if (columns := len(line.split())) != width:
+            cause = f"line {number} has {columns} columns, the first point {width}"
             raise InputError(name, f"its points are ragged: {cause}", "give every point the same columns")
     if width < 3:
         raise InputError(name, f"has {width} columns", "a point needs x, y and z")
     try:
-        table = np.array([float(word) for _, row in rows for word in row]).reshape(-1, width)
+        table = np.array(list(map(float, " ".join(line for _, line in lines).split()))).reshape(-1, width)
     except ValueError:
-        number, word = next((n, w) for n, row in rows for w in row if not _is_number(w))
+        number, word = next((n, w) for n, line in lines for w in line.split() if not _is_number(w))
         raise InputError(name, f"line {number}: {word[:40]!r} is no number", "give points as lines of x y z") from None
     at = _named(names, width, _AXES) or [0, 1, 2]
     colours = _named(names, width, _COLOURS) if names else None
@@ -66,30 +66,35 @@ def _decoded(content: bytes, name: str) -> str:
     return content.decode("utf-8", errors="replace")
 
 
-def _rows(text: str, name: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
-    """The points' words with the number of their line, and the names of the columns if there are any."""
+def _lines(text: str, name: str) -> tuple[list[tuple[int, str]], list[str]]:
+    """The points' lines with their numbers, words apart by blanks, and the names of the columns if there are any."""
     names: list[str] = []
-    lines: list[tuple[int, str]] = []
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
+    lines = text.splitlines()
+    first = 0
+    for line in map(str.strip, lines):
         comment = line.startswith(("#", "//"))
-        if line and not lines and not names and (comment or not _is_number(_words(line.replace(",", " "))[0])):
-            found = [word.strip("\"'[]()").lower() for word in _words(line.lstrip("#/ "), names=True)]
-            names = found if _named(found, len(found), _AXES) else []
-            comment = comment or bool(names)
-        if line and not comment:
-            lines.append((number, line))
-    if not lines:
+        if line and not comment and (names or _is_number(_words(line.replace(",", " "))[0])):
+            break
+        called = [word.strip("\"'[]()").lower() for word in _words(line.lstrip("#/ "), names=True)]
+        if not names and _named(called, len(called), _AXES):
+            names = called
+        elif line and not comment:
+            break
+        first += 1
+    body = lines[first:]
+    if "#" in text or "//" in text:
+        body = ["" if line.lstrip().startswith(("#", "//")) else line for line in body]
+    comma = "," in text and _decimal_comma([line for line in body[:50] if line.strip()])
+    plain = "\n".join(body).translate({44: "." if comma else " ", 59: " ", 124: " ", 34: None}).split("\n")
+    found = [(number, line) for number, line in enumerate(plain, first + 1) if line and not line.isspace()]
+    if not found:
         raise InputError(name, "has no points" if text.strip() else "is empty")
-    comma = _decimal_comma([line for _, line in lines[:50]])
-    swap = (",", ".") if comma else (",", " ")
-    rows = [(number, _words(line.replace(*swap).replace('"', ""))) for number, line in lines]
-    if len(rows) > 1 and len(rows[0][1]) == 1 and rows[0][1][0].isdecimal():
-        if len(rows) > 2 and not _is_number(rows[2][1][0] if rows[2][1] else ""):
-            cause = f"line {rows[2][0]} begins with {rows[2][1][0][:20]!r}, as in a molecule's XYZ file"
+    if len(found) > 1 and found[0][1].strip().isdecimal():
+        if len(found) > 2 and not _is_number(word := found[2][1].split()[0]):
+            cause = f"line {found[2][0]} begins with {word[:20]!r}, as in a molecule's XYZ file"
             raise InputError(name, f"has no points: {cause}", "give points as lines of x y z")
-        rows = rows[1:]
-    return rows, names
+        found = found[1:]
+    return found, names
 
 
 def _words(line: str, *, names: bool = False) -> list[str]:
