@@ -67,8 +67,8 @@ def test_all_good_is_exit_code_0_and_all_bad_is_3(run, classifier, coloured_shap
         (["predict", "clasification", ".", "--out", "o"], 2, "no task named 'clasification'; did you mean 'clas"),
         (["list", "mixer"], 2, "no family named 'mixer'; did you mean 'mixers'?"),
         (["info", "clasification"], 2, "no task or model named 'clasification'; did you mean 'classification'"),
-        (["train", "clasification", ".", "--out", "o"], 2, "did you mean 'classification'?"),
-        (["evaluate", "clasification", "."], 2, "did you mean 'classification'?"),
+        (["train", "clasification", ".", "--out", "o"], 2, "did you mean 'classification'"),
+        (["evaluate", "clasification", "."], 2, "did you mean 'classification'"),
         (["info", __file__], 3, "is a file; give the checkpoint's folder"),
     ],
 )
