@@ -79,7 +79,10 @@ def dicom_modality(path: Path) -> str | None:
 
 def told_modality(header: Any) -> str:
     """The Modality of an opened object, "" where it tells none or anything but a code."""
-    code = str(header.get("Modality") or "")
+    try:
+        code = str(header.get("Modality") or "")
+    except Exception:  # an element is only read when it is asked for, and may be damaged
+        return ""
     return code if code.isalnum() and len(code) <= 16 else ""
 
 

@@ -5,16 +5,13 @@ Source: DICOM PS3.3 (C.7.5.1.1.2 pixel padding, C.11.1 modality LUT, C.7.6.16.2.
 Axes: F frames, Y rows, X columns.
 """
 
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from unimodal.dicom import told_modality
 from unimodal.errors import InputError
+from unimodal.isolated_decoder import decode_isolated
 from unimodal.opening import told
 from unimodal.quiet import quiet
 
@@ -65,41 +62,29 @@ def _first(item: Any, keyword: str) -> Any:
 
 
 def _decoded(data: Any) -> np.ndarray:
+    """Pillow decodes what it can, gdcm in a process of its own the rest."""
+    from pydicom import uid
     from pydicom.pixels import apply_color_lut
-    from pydicom.uid import JPEG2000TransferSyntaxes
 
-    if data.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
+    syntax = data.file_meta.TransferSyntaxUID
+    by_pillow = (uid.JPEGBaseline8Bit, *uid.JPEG2000TransferSyntaxes)
+    if syntax == uid.RLELossless or not syntax.is_compressed:
+        stored = data.pixel_array
+    elif syntax in by_pillow:
+        data.pixel_array_options(decoding_plugin="pillow")
         try:
-            data.pixel_array_options(decoding_plugin="pillow")
             stored = data.pixel_array
         except Exception:
-            with _muted():  # gdcm takes more files, but its library prints about damaged ones
-                data.pixel_array_options(decoding_plugin="gdcm")
-                stored = data.pixel_array
+            stored = decode_isolated(data)
+    elif syntax in (uid.JPEGExtended12Bit, *uid.JPEGLSTransferSyntaxes, uid.JPEGLossless, uid.JPEGLosslessSV1):
+        stored = decode_isolated(data)
     else:
-        stored = data.pixel_array
+        raise ValueError("there is no decoder for it")
     return apply_color_lut(stored, data)[..., :3] if _has_palette(data) else stored
 
 
 def _has_palette(data: Any) -> bool:
     return "PALETTE" in str(data.get("PhotometricInterpretation"))
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
-    """What C code prints to the terminal's error stream is dropped."""
-    with _muting:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
-
-
-_muting = threading.Lock()
 
 
 def _real(data: Any, stored: np.ndarray) -> np.ndarray:
@@ -138,10 +123,10 @@ def _line(group: Any) -> tuple[float, float]:
 
 def _syntax(data: Any) -> str | None:
     """How the pixel data are compressed, None if they are not."""
-    uid = data.file_meta.TransferSyntaxUID
     try:
+        uid = data.file_meta.TransferSyntaxUID
         return str(uid.name) if uid.is_compressed else None
-    except ValueError:
+    except Exception:  # not a syntax, or several
         return _UNKNOWN
 
 

@@ -80,10 +80,8 @@ def read_grey(source: Any, *, pixel_limit: int) -> Grey:
             raise InputError(name, f"has {source.shape[0] * source.shape[1]} pixels, over the limit of {pixel_limit}")
         return _one_channel(Grey(name, source, f"{source.dtype} array"))
     with open_picture(source, pixel_limit=pixel_limit) as picture:
-        frames = getattr(picture.image, "n_frames", 1) if picture.format == "TIFF" else 1
-        notes = (f"the first of {frames} pictures in the file was read",) if frames > 1 else ()
-        tags = getattr(picture.image, "tag_v2", {})
-        inverted = picture.format == "TIFF" and tags.get(262) == 0 and picture.mode not in ("1", "L", "P")
+        inverted = picture.format == "TIFF" and _shown_dark(picture.image)
+        notes = _pages(picture.image) if picture.format == "TIFF" else ()
         values = picture.levels()
     grey = Grey(picture.name, values, picture.mode, picture.format, picture.orientation, inverted, notes=notes)
     return _one_channel(grey)
@@ -154,6 +152,21 @@ def _one_channel(grey: Grey) -> Grey:
     if not np.isfinite(values).all():
         raise InputError(grey.name, f"has {int((~np.isfinite(values)).sum())} pixels that are not finite")
     return Grey(**{**grey.__dict__, "values": values, "notes": notes})
+
+
+def _shown_dark(image: Image.Image) -> bool:
+    """Whether a TIFF's zero is white and Pillow did not turn its values round."""
+    with suppress(Exception):
+        return image.mode not in ("1", "L", "P") and getattr(image, "tag_v2", {}).get(262) == 0
+    return False
+
+
+def _pages(image: Image.Image) -> tuple[str, ...]:
+    """A note if a TIFF holds several pictures; damaged directories behind the first one say nothing."""
+    with suppress(Exception):
+        count = getattr(image, "n_frames", 1)
+        return (f"the first of {count} pictures in the file was read",) if count > 1 else ()
+    return ()
 
 
 def _whole(low: float, high: float, length: int) -> tuple[int, int]:

@@ -57,7 +57,9 @@ def read_nifti(content: bytes, name: str, *, frame: int | None, voxel_limit: int
             unit = header.get_xyzt_units()[0]
             placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
         except Exception as error:
-            raise InputError(name, f"damaged or truncated NIfTI header ({told(error)})") from error
+            raise InputError(
+                name, f"damaged or truncated NIfTI header ({' '.join(told(error).split())[:200]})"
+            ) from error
         if dtype.kind not in "biuf":
             what = "complex" if dtype.kind == "c" else "colour"
             raise InputError(name, f"has {what} voxels", "plain numbers are read")
@@ -71,7 +73,7 @@ def read_nifti(content: bytes, name: str, *, frame: int | None, voxel_limit: int
         try:
             values = np.asanyarray(image.dataobj)
         except Exception as error:
-            raise InputError(name, f"damaged NIfTI data ({told(error)})") from error
+            raise InputError(name, f"damaged NIfTI data ({' '.join(told(error).split())[:200]})") from error
     notes = () if placed else ("the file tells no orientation: its axes are taken as right, anterior, superior",)
     if not placed:
         affine = np.diag([*(abs(z) or 1.0 for z in np.diag(affine)[:3]), 1.0])

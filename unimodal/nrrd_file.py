@@ -52,7 +52,9 @@ def read_nrrd(stream: IO[bytes], name: str, *, path: str | None, frame: int | No
             header: dict[str, Any] = dict(nrrd.read_header(stream))
             sizes = [int(n) for n in header["sizes"]]
         except Exception as error:
-            raise InputError(name, f"damaged or truncated NRRD header ({told(error)})") from error
+            raise InputError(
+                name, f"damaged or truncated NRRD header ({' '.join(told(error).split())[:200]})"
+            ) from error
         count = int(np.prod(sizes, dtype=object)) if sizes else 0
         if count < 1 or min(sizes) < 1 or count > voxel_limit:
             raise InputError(name, f"has {' x '.join(map(str, sizes))} voxels", f"1 to {voxel_limit} are allowed")
@@ -61,11 +63,11 @@ def read_nrrd(stream: IO[bytes], name: str, *, path: str | None, frame: int | No
         try:
             values = nrrd.read_data(header, stream, path)
         except Exception as error:
-            raise InputError(name, f"damaged or truncated NRRD data ({told(error)})") from error
+            raise InputError(name, f"damaged or truncated NRRD data ({' '.join(told(error).split())[:200]})") from error
     try:
         spatial, affine, notes = _placed(header, len(sizes))
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(name, f"has a space that cannot be read ({told(error)})") from error
+        raise InputError(name, f"has a space that cannot be read ({' '.join(told(error).split())[:200]})") from error
     others = [axis for axis in range(len(sizes)) if axis not in spatial]
     values, chosen = pick_frame(values.transpose(*spatial, *others), name, frame)
     return Volume(name, values, affine, "NRRD", None, False, (*notes, *chosen))

@@ -178,6 +178,8 @@ def open_picture(source: Any, *, pixel_limit: int) -> Iterator[Picture]:
         if width * height > pixel_limit:
             cause = f"has {width} x {height} = {width * height} pixels, over the limit of {pixel_limit}"
             raise InputError(name, cause, "raise pixel_limit if you trust it")
+        if form == "TIFF" and not _holds_its_pixels(image):
+            raise InputError(name, f"damaged or truncated TIFF data (not enough for {width} x {height} pixels)")
         orientation = _orientation(image, name)
         pending = 1 if form == "TIFF" else orientation  # Pillow turns TIFF itself when it decodes
         draftable = form in ("JPEG", "MPO") and image is not source
@@ -223,6 +225,19 @@ def _accepts(accept: Callable[[bytes], bool | str] | None, prefix: bytes) -> boo
         return bool(taken) and not isinstance(taken, str)  # a string says which library is missing
     except Exception:
         return False
+
+
+def _holds_its_pixels(image: Any) -> bool:
+    """Whether an uncompressed TIFF is as long as its pixels need; Pillow gives black for those that are not there."""
+    try:
+        if image is None or image.tag_v2.get(259, 1) != 1:
+            return True
+        bits, begin = sum(image.tag_v2.get(258, (1,))), image.fp.tell()
+        length = image.fp.seek(0, 2)
+        image.fp.seek(begin)
+    except Exception:  # what cannot be told is left to the decoder
+        return True
+    return 8 * length >= bits * image.width * image.height
 
 
 def _orientation(image: Image.Image, name: str) -> int:
