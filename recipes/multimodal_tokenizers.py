@@ -1,16 +1,17 @@
-"""The embedded encoder of all modalities: a tokenizer for each, trained without labels on the frozen shared core.
+"""The embedded encoder of all modalities: a tokenizer for each, trained on the frozen shared core.
 
-    python recipes/multimodal_tokenizers.py --data DIR --run DIR [--only audio ct ...] [--steps 300]
+    python recipes/multimodal_tokenizers.py --data DIR --run DIR [--only audio ct ...] [--steps 400]
 
 DIR (data) is the folder of recipes/multimodal_data.py. The core, its norm and the image tokenizer are those of the
-embedded small_image_encoder and stay as they are; every other tokenizer, with its kind vector, learns to tell an
-input's two halves from other inputs' (unimodal.objectives.view_contrast). Each modality is a run of its own in
+embedded small_image_encoder and stay as they are. Every other tokenizer, with its kind vector, learns two things
+together: to tell an input's two halves from other inputs' (unimodal.objectives.view_contrast), and, where the data
+have labels, to name the class through a linear head that is thrown away. Each modality is a run of its own in
 RUN/<modality>, which an interrupted command goes on with.
 
-Measured on held-out inputs and written to RUN/result.json, for the trained tokenizer, for the same one as its
-constructor left it (random), and for a random tokenizer before a random core:
+Measured on held-out inputs and written to RUN/<modality>/result.json, for the trained tokenizer, for the same one as
+its constructor left it (random), and for a random tokenizer before a random core:
     retrieval  share of inputs whose second half is nearest to their first among all (chance: 1 / inputs)
-    probe      accuracy of a logistic regression on the embedding, where the data have labels
+    probe      accuracy of a logistic regression on the embedding; raw: on the input's values, squeezed to 512 numbers
 
 When every modality is there, RUN/small_multimodal_encoder is the checkpoint that ships.
 """
@@ -33,6 +34,7 @@ from unimodal.pretrained import load
 from unimodal.provenance import Provenance
 from unimodal.recipes.small_multimodal_encoder import small_multimodal_encoder
 from unimodal.training import Progress, cosine, fit, shuffled
+from unimodal.weights_file import read_weights, write_weights
 
 SEED, BATCH, RATE = 0, 32, 1e-3
 KEEP = {
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=list(DATA), default=list(DATA))
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -68,13 +70,26 @@ def train(name: str, data: Data, folder: Path, steps: int) -> dict[str, Any]:
     held_out = [tokenizer.read(source) for source in data.test]
     start = copy.deepcopy(model)
     objective = ViewContrast(model.dim, keep=KEEP.get(name, 0.5))
-    own = torch.nn.ModuleDict({"tokenizer": tokenizer, "objective": objective})
+    head = torch.nn.Linear(model.dim, max(data.train_labels) + 1)
+    own = torch.nn.ModuleDict({"tokenizer": tokenizer, "objective": objective, "head": head})
     own.register_parameter("kind", model.kinds[name])
+    if name in model.positions:
+        own["position"] = model.positions[name]
+    labels = torch.tensor(data.train_labels)
     draw = shuffled(len(samples), min(BATCH, len(samples)), SEED)
+
+    def loss(indices: Tensor) -> Tensor:
+        batch = tokenizer.collate([samples[i] for i in indices.tolist()])
+        known = labels[indices] >= 0
+        value = objective(model, batch)
+        if not known.any():
+            return value + 0 * head.weight.sum()
+        return value + F.cross_entropy(head(model.embed(batch))[known], labels[indices][known])
+
     spent_s = fit(
         own,
-        lambda batch: objective(model, batch),
-        lambda step: tokenizer.collate([samples[i] for i in draw(step).tolist()]),
+        loss,
+        draw,
         [torch.optim.AdamW([p for p in own.parameters() if p.requires_grad], lr=RATE, weight_decay=0.01)],
         steps=steps,
         folder=folder,
@@ -89,10 +104,10 @@ def train(name: str, data: Data, folder: Path, steps: int) -> dict[str, Any]:
         label: measured(m, name, samples, held_out, data, objective)
         for label, m in (("trained", model), ("random tokenizer", start), ("random tokenizer and core", all_random))
     }
-    state = {f"tokenizers.{name}.{k}": v for k, v in tokenizer.state_dict().items()} | {
-        f"kinds.{name}": model.kinds[name]
-    }
-    torch_save(state, folder / "tokenizer.safetensors")
+    figures["raw"] = raw(samples, held_out, data)
+    mine = (f"tokenizers.{name}.", f"positions.{name}.", f"kinds.{name}")
+    kept = {k: v.detach().clone().contiguous() for k, v in model.state_dict().items() if k.startswith(mine)}
+    write_weights(folder / "tokenizer.safetensors", kept)
     return {
         "data": data.what,
         "licence": data.licence,
@@ -147,6 +162,22 @@ def measured(model: Any, name: str, samples: list, held_out: list, data: Data, o
     return found
 
 
+def raw(samples: list, held_out: list, data: Data) -> dict[str, float]:
+    """The probe on what the tokenizer gets: each input's values in their order, squeezed to 512 by averaging."""
+
+    def squeezed(sample: Any) -> Tensor:
+        held = sample.data
+        parts = held.values() if isinstance(held, dict) else held if isinstance(held, tuple) else [held]
+        flat = max((t for t in parts if isinstance(t, Tensor)), key=lambda t: t.numel()).float().nan_to_num().flatten()
+        return F.interpolate(flat[None, None], 512, mode="linear" if len(flat) < 512 else "area")[0, 0]
+
+    labelled = [i for i, label in enumerate(data.train_labels) if label >= 0]
+    x = torch.stack([squeezed(samples[i]) for i in labelled])
+    y, wanted = torch.tensor([data.train_labels[i] for i in labelled]), torch.tensor(data.test_labels)
+    found = probed(x, y, torch.stack([squeezed(sample) for sample in held_out]))
+    return {"probe": round(float((found == wanted).float().mean()), 4)}
+
+
 def embedded(model: Any, name: str, samples: list) -> Tensor:
     tokenizer = model.tokenizer(name)
     return torch.cat([model.embed(tokenizer.collate(samples[i : i + BATCH])) for i in range(0, len(samples), BATCH)])
@@ -173,8 +204,6 @@ def probed(x: Tensor, y: Tensor, test: Tensor) -> Tensor:
 
 def assemble(run: Path, steps: int) -> None:
     """Every tokenizer in one checkpoint, in half precision."""
-    from unimodal.weights_file import read_weights
-
     model, results = built(), {}
     for name in DATA:
         model.load_state_dict(read_weights(run / name / "tokenizer.safetensors"), strict=False)
@@ -195,12 +224,6 @@ def assemble(run: Path, steps: int) -> None:
 
 def told(name: str, now: Progress) -> None:
     print(f"{name}: step {now.step}/{now.steps}, loss {now.loss:.3f}, {now.left_s:.0f} s left", flush=True)
-
-
-def torch_save(state: dict[str, Tensor], path: Path) -> None:
-    from unimodal.weights_file import write_weights
-
-    write_weights(path, {k: v.detach().clone().contiguous() for k, v in state.items()})
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Published:
     """A published model as it was read, before conversion.
 
     Args:
-        library: ``timm``, ``transformers`` or ``open_clip``.
+        library: ``timm``, ``transformers``, ``open_clip`` or ``point_mae``.
         family: What the library calls the architecture (``vit``, ``clip``); with the library it names the converter.
         source: As the user wrote it.
         config: The library's own configuration, complete with its defaults.

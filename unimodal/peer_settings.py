@@ -16,6 +16,7 @@ _ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
     "quick_gelu": "gelu_quick",
     "relu": "relu",
     "silu": "silu",

@@ -80,17 +80,22 @@ def convert(published: Published, *, tower: str | None = None) -> tuple[nn.Modul
 
 
 def _account(published: Published, conversion: Conversion, weights: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Where every published parameter went: published = converted + folded + set aside."""
+    """Where every published parameter went: published = converted - added + folded + set aside.
+
+    What a peer computes or leaves out and ours stores (a table of waves, biases of zero) is *added*.
+    """
     aside = {name: why for name, why in conversion.aside.items() if name in published.weights}
     total = sum(tensor.numel() for tensor in published.weights.values())
     converted = {name: sum(t.numel() for t in tensors.values()) for name, tensors in weights.items()}
     set_aside = sum(published.weights[name].numel() for name in aside)
+    folded = total - sum(converted.values()) - set_aside
     scalars = {name: published.weights[name].item() for name in aside if published.weights[name].numel() == 1}
     return {
         "converter": f"{published.family}_{published.library}",
         "published": total,
         "converted": converted,
-        "folded": total - sum(converted.values()) - set_aside,
+        "folded": max(folded, 0),
+        "added": max(-folded, 0),
         "set aside": aside,
         "scalars": scalars,
     }

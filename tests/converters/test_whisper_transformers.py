@@ -96,7 +96,7 @@ def test_the_decoder_is_set_aside_with_its_reason_and_every_parameter_accounted_
     account = info.card["conversion"]
     assert all(".decoder." in name for name in account["set aside"])
     assert set(account["set aside"].values()) == {"writes text from what the encoder heard"}
-    assert account["folded"] == -2 * 48  # the zeros that stand for the keys' bias
+    assert (account["folded"], account["added"]) == (0, 2 * 48)  # the zeros that stand for the keys' bias
     encoder = sum(p.numel() for p in peer.get_encoder().parameters())
     assert sum(p.numel() for p in model.parameters()) == encoder + 2 * 48
 

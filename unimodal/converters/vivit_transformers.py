@@ -53,12 +53,11 @@ def vivit_transformers(published: Published) -> Conversion:
         act, width = activation(published, config["pooler_act"]), config["pooler_output_size"]
         readout = Part(Head, pool=readout, width=width or config["hidden_size"], activation=act)
         table |= affine("readout.project", f"{at}pooler.dense")
-    act = config["hidden_act"] if config["hidden_act"] != "gelu_fast" else "gelu_new"  # the same function
     core = pre_norm(
         depth=depth,
         heads=config["num_attention_heads"],
         hidden=config["intermediate_size"],
-        activation=activation(published, act),
+        activation=activation(published, config["hidden_act"]),
         eps=config["layer_norm_eps"],
         qkv_bias=bias,
     )

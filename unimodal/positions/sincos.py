@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.lattice import coordinates, over_tokens
+from unimodal.places import places
 from unimodal.side import Side
 
 __all__ = ["SinCos"]
@@ -44,8 +45,8 @@ class SinCos(nn.Module):
         if side.positions is not None:
             wave = self._waves(side.positions)
             if side.prefix:
-                prefix = _prefix_tokens(side, x.shape[1], x.device)
-                wave = wave.masked_fill(prefix[..., None], 0.0)
+                front_1N = places(side, x.shape[1], x.device) < side.prefix
+                wave = wave.masked_fill(front_1N[..., None], 0.0)
         else:
             wave = over_tokens(lambda grid: self._waves(coordinates(grid, x.device)), side, *x.shape[:2])
         return x + wave.to(x.dtype)
@@ -59,11 +60,3 @@ class SinCos(nn.Module):
         angle = coordinate.float()[..., None] * self.base**-step
         wave = torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
         return F.pad(wave, (0, self.dim - wave.shape[-1]))
-
-
-def _prefix_tokens(side: Side, tokens: int, device: torch.device) -> Tensor:
-    index = torch.arange(tokens, device=device)
-    if side.cu_seqlens is None:
-        return (index < side.prefix)[None]
-    start = side.cu_seqlens[:-1].repeat_interleave(side.cu_seqlens.diff())
-    return (index - start < side.prefix)[None]

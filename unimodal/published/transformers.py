@@ -55,7 +55,7 @@ def read(name: str) -> Published:
     family = _FAMILIES.get(kind, kind.replace("-", "_"))
     if family in _SENTENCES and (sentences := _sentences(repository)):
         config["sentence_embedding"] = sentences
-    found = repository.find("preprocessor_config.json")
+    found = repository.find("preprocessor_config.json") or repository.find("video_preprocessor_config.json")
     words = any(repository.find(file) for file in _VOCABULARIES)
     published = Published(
         library="transformers",

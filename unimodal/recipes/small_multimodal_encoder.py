@@ -5,10 +5,9 @@ Source: Zhang et al. 2023, arXiv:2307.10802, sec. 3 (light tokenizers in front o
 
 from unimodal.model import Model
 from unimodal.part import Part
+from unimodal.positions.coordinate_mlp import CoordinateMLP
 from unimodal.positions.sincos import SinCos
 from unimodal.recipes.small_image_encoder import small_image_encoder
-from unimodal.stems.patch import PatchStem
-from unimodal.stems.tubelet import TubeletStem
 from unimodal.tokenizers.audio import Audio
 from unimodal.tokenizers.ct import CT
 from unimodal.tokenizers.graph import Graph
@@ -30,7 +29,8 @@ def small_multimodal_encoder() -> Part:
 
     Core, image tokenizer and image positions are those of :func:`small_image_encoder`, so its weights fit and pictures
     give the same embedding. Positions of the others are waves over their lattice, or over the coordinates that the
-    tokenizer states; a graph's and a table's tokens say themselves whose they are.
+    tokenizer states; points lie too near for waves and get a small network. A graph's and a table's tokens say
+    themselves whose they are.
     """
     image = small_image_encoder()
     tokenizers = {
@@ -48,12 +48,12 @@ def small_multimodal_encoder() -> Part:
         "graph": Part(Graph),
         "hyperspectral": Part(Hyperspectral),
     }
-    waves = {name: Part(SinCos) for name in tokenizers if name not in ("image", "graph", "table")}
+    waves = {name: Part(SinCos) for name in tokenizers if name not in ("image", "graph", "table", "point_cloud")}
     return Part(
         Model,
         dim=image.kwargs["dim"],
         tokenizers=tokenizers,
-        positions={**image.kwargs["positions"], **waves},
+        positions={**image.kwargs["positions"], **waves, "point_cloud": Part(CoordinateMLP)},
         transformer=image.kwargs["transformer"],
         readout=image.kwargs["readout"],
         kinds=True,
