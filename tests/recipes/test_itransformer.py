@@ -121,3 +121,68 @@ def test_dropout_is_where_the_published_model_has_it(model):
         still.get_submodule(place).rate = 0.5
         assert not torch.equal(still(batch).x, still(batch).x), place
         still.get_submodule(place).rate = 0.0
+
+
+def learned(model, head, draw, steps, rate):
+    """Train on fresh windows; ``draw`` gives past and future, (B, C, L) and (B, C, S)."""
+    modules = torch.nn.ModuleList([head] if model is None else [model, head])
+    optimizer = torch.optim.Adam(modules.parameters(), lr=rate)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
+        past, future = draw(128)
+        optimizer.zero_grad()
+        (predicted(model, head, past) - future).square().mean().backward()
+        optimizer.step()
+
+
+def predicted(model, head, past_BCL):
+    if model is not None:
+        return forecast(model, head, past_BCL.mT).mT
+    mean, scale = instance_scale(past_BCL)
+    return head((past_BCL - mean) / scale) * scale + mean
+
+
+@pytest.mark.slow
+def test_a_column_that_follows_another_is_forecast_from_it_as_no_linear_map_of_itself_can():
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(count):
+        """A driven oscillation, and the same 8 steps later on a ramp that tells which is which."""
+        driven = torch.randn(count, 80, generator=generator)
+        for t in range(2, 80):
+            driven[:, t] += 1.6 * driven[:, t - 1] - 0.8 * driven[:, t - 2]
+        first = driven[:, 40:] / 3
+        both = torch.stack([first[:, 8:40], first[:, :32] + torch.arange(32) / 4], 1)
+        return both.split([24, 8], -1)
+
+    errors = []
+    for model in (None, itransformer(dim=48, depth=2, heads=4, lookback=24, rate=0.0)()):
+        head = torch.nn.Linear(24 if model is None else 48, 8)
+        learned(model, head, draw, 300, 1e-2 if model is None else 3e-3)
+        past, future = draw(1000)
+        with torch.no_grad():
+            errors.append((predicted(model, head, past) - future).square().mean((0, 2)).tolist())
+    (linear_first, linear_second), (first, second) = errors
+    assert second < 0.3 * linear_second
+    assert first < 1.1 * linear_first
+
+
+@pytest.mark.slow
+def test_columns_it_was_not_trained_on_are_forecast_nearly_as_well():
+    """A hundred columns mix the same day and week in shares of their own, as meters of one grid do; 20 are learned."""
+    generator = torch.Generator().manual_seed(2)
+    share = torch.randn(100, 2, 1, generator=generator)
+    period = torch.tensor([[12.0], [7.0]])
+
+    def draw(count, columns=slice(None)):
+        moment = torch.arange(32) + 100 * torch.rand(count, 1, 1, 1, generator=generator)
+        waves = (share * torch.sin(2 * torch.pi * moment / period)).sum(2)
+        waves = waves / share.square().sum(1).sqrt() + 0.1 * torch.randn(count, 100, 32, generator=generator)
+        return waves[:, columns].split([24, 8], -1)
+
+    model, head = itransformer(dim=48, depth=2, heads=4, lookback=24, rate=0.0)(), torch.nn.Linear(48, 8)
+    learned(model, head, lambda count: draw(32, slice(20)), 300, 3e-3)
+    past, future = draw(100)
+    with torch.no_grad():
+        error = (predicted(model, head, past) - future).square().mean((0, 2))
+    assert error[20:].mean() < 1.3 * error[:20].mean()
