@@ -35,19 +35,16 @@ def test_several_threads_get_each_its_own():
         assert np.array_equal(values, opened(name).pixel_array)
 
 
-def test_damage_that_ends_gdcm_is_an_error_and_the_next_object_is_read(capfd):
-    content, draw = (FILES / "SC_rgb_jpeg_gdcm.dcm").read_bytes(), np.random.default_rng(1)
-    begin, gave_up = len(content) - 3000, 0
-    for _ in range(25):
-        damaged = bytearray(content)
-        for at in draw.integers(begin, len(content), 5):
-            damaged[at] = draw.integers(256)
-        try:
-            XRay(8).read(bytes(damaged))
-        except InputError as error:
-            gave_up += "gave up" in str(error)
+@pytest.mark.parametrize("at, value", [(3, 255), (17, 255), (38, 0)])
+def test_damage_that_ends_gdcm_is_an_error_and_the_next_object_is_read(at, value, capfd):
+    """Single bytes of the stream's first segments: gdcm 3.2 answers these with a call of abort()."""
+    content = (FILES / "SC_rgb_jpeg_gdcm.dcm").read_bytes()
+    damaged = bytearray(content)
+    damaged[content.index(b"\xff\xd8") + at] = value
+    with pytest.raises(InputError, match="cannot be decoded: ValueError: .*; export it uncompressed"):
+        XRay(8).read(bytes(damaged))
     assert capfd.readouterr() == ("", "")
-    assert XRay(8).read(content).data.shape == (1, 224, 224)
+    assert XRay(8).read(content).data.shape == (1, 96, 96)
 
 
 def test_a_child_that_is_gone_is_replaced():
