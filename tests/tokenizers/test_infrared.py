@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import zipfile
 
 import numpy as np
@@ -154,6 +155,13 @@ def test_a_bad_file_is_an_error_that_names_it(content, cause, tmp_path, capfd):
     with pytest.raises(InputError, match=f"bad.tif: .*{cause}"):
         Infrared(8).read(tmp_path / "bad.tif")
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_uncompressed_tiff_that_is_shorter_than_its_pixels_is_truncated():
+    content = file_of(scene(), "TIFF")
+    at = content.index(struct.pack("<H", 257))  # the entry that tells how many rows there are
+    with pytest.raises(InputError, match=r"truncated TIFF data \(not enough for 16 x 1200 pixels\)"):
+        Infrared(8).read(content[: at + 8] + struct.pack("<H", 1200) + content[at + 10 :])
 
 
 @pytest.mark.parametrize(
