@@ -40,8 +40,8 @@ def page(rows: list[dict]) -> str:
         f"| {family} | {modality} | `{hub}` | `{converter}` | {gap:.1e} |"
         for (modality, family, hub, converter), gap in sorted(worst.items())
     ]
-    modalities = len({modality for modality, *_ in worst})
-    return HEAD + "\n".join(lines) + f"\n\n{len(lines)} families over {modalities} modalities.\n"
+    families, modalities = len({family for _, family, *_ in worst}), len({modality for modality, *_ in worst})
+    return HEAD + "\n".join(lines) + f"\n\n{families} families over {modalities} modalities.\n"
 
 
 def main() -> None:
