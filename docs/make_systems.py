@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 __all__ = ["page"]
@@ -28,6 +29,7 @@ ROOMS = {
     "unimodal/readouts": "Readouts",
     "unimodal/objectives": "Objectives",
     "unimodal": "The core",
+    "unimodal/reading": "Reading files and arrays",
     "kernels": "Kernels",
     "unimodal/recipes": "Recipes",
     "unimodal/converters": "Converters of published weights",
@@ -55,6 +57,7 @@ class System:
     idea: str
     source: str
     tests: tuple[tuple[str, tuple[str, ...]], ...]
+    through: tuple[str, ...] = ()
 
     @property
     def papers(self) -> list[str]:
@@ -80,11 +83,40 @@ def page(root: Path = ROOT) -> str:
 
 def _systems(root: Path, room: str, tests: list[tuple[Path, ast.Module]]) -> Iterator[System]:
     for path in sorted((root / room).glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = _tree(path)
         if source := _source(tree):
             file = path.relative_to(root)
             idea = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-            yield System(file.as_posix(), idea, source, tuple(_tests(root, file, tests)))
+            found = tuple(_tests(root, file, tests))
+            yield System(file.as_posix(), idea, source, found, () if found else tuple(_through(root, file, tests)))
+
+
+def _through(root: Path, file: Path, tests: list[tuple[Path, ast.Module]]) -> Iterator[str]:
+    """The tests of the nearest files that use this one, for a file that has none of its own."""
+    users, seen = {file}, {file}
+    while users:
+        modules = {_module(user) for user in users}
+        users = {
+            path.relative_to(root)
+            for room in ROOMS
+            for path in (root / room).glob("*.py")
+            if path.relative_to(root) not in seen and modules & _imports(_tree(path))
+        }
+        seen |= users
+        told = [test for user in sorted(users) for test, _ in _tests(root, user, tests)]
+        if told:
+            yield from sorted(set(told))
+            return
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _module(file: Path) -> str:
+    parts = file.with_suffix("").parts
+    return ".".join(parts if parts[0] == "unimodal" else ("unimodal", *parts))
 
 
 def _source(tree: ast.Module) -> str:
@@ -108,8 +140,7 @@ def _tests(root: Path, file: Path, tests: list[tuple[Path, ast.Module]]) -> Iter
     parts = file.with_suffix("").parts
     inside = parts[1:] if parts[0] == "unimodal" else parts
     mirrored = root.joinpath("tests", *inside[:-1], f"test_{inside[-1]}.py")
-    module = ".".join(("unimodal", *inside))
-    others = [path for path, tree in tests if path != mirrored and module in _imports(tree)]
+    others = [path for path, tree in tests if path != mirrored and _module(file) in _imports(tree)]
     if mirrored.exists():
         others = [path for path in others if "parity" in path.parts]
     for path, tree in tests:
@@ -161,7 +192,9 @@ def _section(system: System, *, contracts: bool) -> Iterator[str]:
         yield from (f"`{file}`:", "", *(f"- {sentence}" for sentence in sentences), "")
     if contracts:
         yield from ("`tests/test_contracts.py`: the contracts of its family", "")
-    if not system.tests:
+    if system.through:
+        yield from (f"Tested through what uses it: {', '.join(f'`{test}`' for test in system.through)}", "")
+    elif not system.tests:
         yield from ("No test file of its own.", "")
 
 

@@ -34,8 +34,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unimodal.delimited import numbers, read_delimited
 from unimodal.instance_scale import instance_scale
+from unimodal.reading.delimited import numbers, read_delimited
 from unimodal.recipes.itransformer import itransformer
 from unimodal.sample import Batch
 from unimodal.time_features import time_features

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from unimodal.metrics import Metric
 from unimodal.model import Model
+from unimodal.reading.series import Series, open_series
 from unimodal.sample import Sample
-from unimodal.series import Series, open_series
 from unimodal.tasks.parts.forecast_module import ForecastModule
 from unimodal.tasks.parts.forecast_prediction import ForecastPrediction
 from unimodal.tasks.parts.forecast_score import ForecastScore

@@ -73,7 +73,7 @@ def test_the_forecaster_keeps_its_cards_scores_on_the_test_months(shared_data, t
     import zipfile
 
     from unimodal.inference.evaluation import measure
-    from unimodal.series import open_series
+    from unimodal.reading.series import open_series
 
     task = load_task("forecasting")
     card = json.loads((WEIGHTS / "forecasting_ett" / "task.json").read_text())["card"]["scores"]
@@ -93,7 +93,7 @@ def test_the_forecaster_keeps_its_cards_scores_on_the_test_months(shared_data, t
 
 
 def test_the_forecaster_beats_the_last_value_and_the_last_year_on_months_it_never_saw():
-    from unimodal.series import open_series
+    from unimodal.reading.series import open_series
 
     task = load_task("forecasting")
     series = open_series(next(path for path in task.examples() if "climate" in path.name))

@@ -20,11 +20,11 @@ from torch import Tensor
 from unimodal.cells import tokens_of_cells
 from unimodal.part import Part
 from unimodal.reach import Reach
+from unimodal.reading.sound import read_sound
+from unimodal.reading.sound_claim import sound_claim
+from unimodal.reading.sound_record import SoundRecord
+from unimodal.reading.sound_windows import sound_windows
 from unimodal.sample import Batch, Sample
-from unimodal.sound import read_sound
-from unimodal.sound_claim import sound_claim
-from unimodal.sound_record import SoundRecord
-from unimodal.sound_windows import sound_windows
 from unimodal.spectra.kaldi_fbank import KaldiFbank
 from unimodal.stems.patch import PatchStem
 from unimodal.tokens import Tokens
@@ -89,7 +89,7 @@ class Audio(nn.Module):
 
     @staticmethod
     def claims(path: Path) -> float:
-        """See :func:`unimodal.sound_claim.sound_claim`."""
+        """See :func:`unimodal.reading.sound_claim.sound_claim`."""
         return sound_claim(path)
 
     @staticmethod
@@ -104,7 +104,7 @@ class Audio(nn.Module):
         return [(samples.astype(np.float32), rate) for samples, rate in sweeps]
 
     def read(self, source: Any, *, start_s: float = 0.0) -> Sample:
-        """Decode one sound, at most ``window_s`` seconds of it (see :func:`unimodal.sound_file.open_sound`).
+        """Decode one sound, at most ``window_s`` seconds of it (see :func:`unimodal.reading.sound_file.open_sound`).
 
         Shapes:
             sample.data: (T,) float32, with the silence that fills up the last cell.
@@ -148,7 +148,7 @@ class Audio(nn.Module):
         return tokens_of_cells(batch.data, self._cells, modality="audio")
 
     def restore(self, values: Tensor, record: SoundRecord, *, rate_hz: float = 100.0) -> Tensor:
-        """See :meth:`unimodal.sound_record.SoundRecord.restore`."""
+        """See :meth:`unimodal.reading.sound_record.SoundRecord.restore`."""
         return record.restore(values, rate_hz=rate_hz)
 
     def _length(self, samples: int) -> int:

@@ -16,18 +16,18 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
-from unimodal.dicom import RADIOGRAPHS, dicom_modality
 from unimodal.errors import InputError
-from unimodal.intensity import Intensity, robust_intensity
-from unimodal.nifti import is_nifti
 from unimodal.part import Part
+from unimodal.reading.dicom import RADIOGRAPHS, dicom_modality
+from unimodal.reading.intensity import Intensity, robust_intensity
+from unimodal.reading.nifti import is_nifti
+from unimodal.reading.volume import Volume
+from unimodal.reading.volume_grid import axis_grid, resample_volume
+from unimodal.reading.volume_record import VolumeRecord
+from unimodal.reading.volume_source import read_volume
 from unimodal.sample import Batch, Sample
 from unimodal.stems.tubelet import TubeletStem
 from unimodal.tokens import Tokens
-from unimodal.volume import Volume
-from unimodal.volume_grid import axis_grid, resample_volume
-from unimodal.volume_record import VolumeRecord
-from unimodal.volume_source import read_volume
 
 __all__ = ["CT"]
 
@@ -141,7 +141,8 @@ class CT(nn.Module):
         return [*made, ((np.sin(z / 2) + np.cos(y / 3 + x / 5)).astype(np.float32), (2.0, 2.0, 2.0))]
 
     def read(self, source: Any) -> Sample:
-        """Decode one scan (see :func:`unimodal.volume_source.read_volume` for what can be read) onto the working grid.
+        """Decode one scan (see :func:`unimodal.reading.volume_source.read_volume` for what can be read) onto the
+        working grid.
 
         Shapes:
             sample.data: (1, Z, Y, X) float32, scaled; (1, Y, X) of one slice for a stem of both.
@@ -222,7 +223,7 @@ class CT(nn.Module):
         return Batch("ct", torch.stack(scans) if uniform else tuple(scans))
 
     def restore(self, values: Tensor, record: VolumeRecord, *, fill: float | None = None) -> Tensor:
-        """See :meth:`unimodal.volume_record.VolumeRecord.restore`."""
+        """See :meth:`unimodal.reading.volume_record.VolumeRecord.restore`."""
         return record.restore(values, fill=fill)
 
     def _cells(self, voxels: Tensor) -> Tensor:

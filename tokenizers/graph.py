@@ -16,10 +16,10 @@ from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
 from unimodal.errors import InputError
-from unimodal.graph_data import GraphData
-from unimodal.graph_record import GraphRecord, attribute_code
-from unimodal.graph_source import SUFFIXES, read_graph
 from unimodal.node_identifiers import IDENTIFIERS, laplacian_identifiers, random_identifiers
+from unimodal.reading.graph_data import GraphData
+from unimodal.reading.graph_record import GraphRecord, attribute_code
+from unimodal.reading.graph_source import SUFFIXES, read_graph
 from unimodal.sample import Batch, Sample
 from unimodal.tokens import Tokens
 
@@ -31,10 +31,10 @@ _KEYS = (b'"nodes"', b'"edges"', b'"links"', b'"edge_index"', b'"adjacency"')
 class Graph(nn.Module):
     """node v: W [X_v, P_v, P_v, E_node];  edge (u, v): W [X_uv, P_u, P_v, E_edge].
 
-    X are the hashed attributes (:func:`unimodal.graph_record.attribute_code`), so that any attribute of any graph has
-    its place without a vocabulary, P the identifiers, E the type. Attention can find the edges of a node because
-    identifiers are orthonormal: P_u is equal in the node's token and in those of its edges. The paper's [graph] and
-    [null] tokens are the model's prefix.
+    X are the hashed attributes (:func:`unimodal.reading.graph_record.attribute_code`), so that any attribute of any
+    graph has its place without a vocabulary, P the identifiers, E the type. Attention can find the edges of a node
+    because identifiers are orthonormal: P_u is equal in the node's token and in those of its edges. The paper's [graph]
+    and [null] tokens are the model's prefix.
 
     An undirected edge is one token, not one for each direction as in the paper's code. Its first end is the one whose
     identifier is larger in the first entry in which they differ, so the order in which a file names them means nothing.
@@ -57,8 +57,8 @@ class Graph(nn.Module):
 
     Raises:
         ValueError: a setting is not as above.
-        InputError: :meth:`read` gets no graph (see :func:`unimodal.graph_source.read_graph`), one above ``limit``, or
-            one with an attribute that is neither finite number nor word.
+        InputError: :meth:`read` gets no graph (see :func:`unimodal.reading.graph_source.read_graph`), one above
+            ``limit``, or one with an attribute that is neither finite number nor word.
         MissingExtraError: the source is a molecule and RDKit is not installed.
     """
 
@@ -120,7 +120,7 @@ class Graph(nn.Module):
         ]
 
     def read(self, source: Any) -> Sample:
-        """Read one graph (see :func:`unimodal.graph_source.read_graph` for what can be read).
+        """Read one graph (see :func:`unimodal.reading.graph_source.read_graph` for what can be read).
 
         Shapes:
             sample.data: (n + m, F) float32, nodes first.

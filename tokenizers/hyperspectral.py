@@ -17,15 +17,15 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
-from unimodal.cube import AXES, open_cube
-from unimodal.cube_record import CubeRecord
-from unimodal.envi import envi_header
 from unimodal.errors import InputError
-from unimodal.opening import told
 from unimodal.part import Part
+from unimodal.reading.cube import AXES, open_cube
+from unimodal.reading.cube_record import CubeRecord
+from unimodal.reading.envi import envi_header
+from unimodal.reading.opening import told
+from unimodal.reading.tiff_bands import tiff_pages
 from unimodal.sample import Batch, Sample
 from unimodal.stems.tubelet import TubeletStem
-from unimodal.tiff_bands import tiff_pages
 from unimodal.tokens import Tokens
 
 __all__ = ["Hyperspectral"]
@@ -62,8 +62,8 @@ class Hyperspectral(nn.Module):
 
     Raises:
         ValueError: a setting is not as above, or the stem takes more than one channel.
-        InputError: :meth:`read` gets no cube (see :func:`unimodal.cube.open_cube`), one without any value, or one with
-            more groups of bands than ``most``.
+        InputError: :meth:`read` gets no cube (see :func:`unimodal.reading.cube.open_cube`), one without any value, or
+            one with more groups of bands than ``most``.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (
@@ -124,7 +124,7 @@ class Hyperspectral(nn.Module):
         return [{"cube": cubes[0], "wavelengths": np.linspace(400, 900, 24)}, cubes[1], cubes[2]]
 
     def read(self, source: Any) -> Sample:
-        """Read a part of one cube (see :func:`unimodal.cube.open_cube` for what can be read).
+        """Read a part of one cube (see :func:`unimodal.reading.cube.open_cube` for what can be read).
 
         Shapes:
             sample.data: (1, b, y, x) float32.

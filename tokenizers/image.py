@@ -15,12 +15,12 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
-from unimodal.channels import Planes, open_planes
-from unimodal.geometry import ImageRecord
 from unimodal.part import Part
 from unimodal.patches import pictures_from
-from unimodal.picture import Picture, open_picture
-from unimodal.placing import checked_size, placed
+from unimodal.reading.channels import Planes, open_planes
+from unimodal.reading.geometry import ImageRecord
+from unimodal.reading.picture import Picture, open_picture
+from unimodal.reading.placing import checked_size, placed
 from unimodal.sample import Batch, Sample
 from unimodal.stems.patch import PatchStem
 from unimodal.tokens import Tokens
@@ -42,7 +42,7 @@ class Image(nn.Module):
     Args:
         dim: Width D.
         stem: Turns (B, C, Y, X) into (B, D, Y // stride, X // stride) and has ``stride`` and ``channels``. C is 3 for
-            red, green and blue; 1 for grey, 4 and others see :func:`unimodal.channels.open_planes`.
+            red, green and blue; 1 for grey, 4 and others see :func:`unimodal.reading.channels.open_planes`.
         size: (rows, columns) px, or one number for both; None with ``fit="native"`` only.
         fit: One of crop, resize, inside, native.
         mean: Of each channel (red, green, blue) in 0..1.
@@ -109,7 +109,7 @@ class Image(nn.Module):
         return Image(self.dim, stem=Part(lambda dim: self.stem), size=size, fit=fit, **settings)
 
     def read(self, source: Any) -> Sample:
-        """Decode and fit one picture (see :func:`unimodal.picture.open_picture` for what can be read).
+        """Decode and fit one picture (see :func:`unimodal.reading.picture.open_picture` for what can be read).
 
         Shapes:
             sample.data: (C, Y, X) uint8.
@@ -155,15 +155,15 @@ class Image(nn.Module):
         return Batch("image", torch.stack(pictures) if uniform else tuple(pictures))
 
     def restore(self, values: Tensor, record: ImageRecord, *, fill: float | None = None) -> Tensor:
-        """See :meth:`unimodal.geometry.ImageRecord.restore`."""
+        """See :meth:`unimodal.reading.geometry.ImageRecord.restore`."""
         return record.restore(values, fill=fill)
 
     def to_original(self, points: Tensor, record: ImageRecord) -> Tensor:
-        """See :meth:`unimodal.geometry.ImageRecord.to_original`."""
+        """See :meth:`unimodal.reading.geometry.ImageRecord.to_original`."""
         return record.to_original(points)
 
     def to_model(self, points: Tensor, record: ImageRecord) -> Tensor:
-        """See :meth:`unimodal.geometry.ImageRecord.to_model`."""
+        """See :meth:`unimodal.reading.geometry.ImageRecord.to_model`."""
         return record.to_model(points)
 
     def _sample(self, picture: Picture | Planes, source: Any) -> Sample:

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
 from unimodal.errors import InputError
-from unimodal.inertial import KINDS, UNITS, Triad, triads_of, unit_of
+from unimodal.reading.inertial import KINDS, UNITS, Triad, triads_of, unit_of
+from unimodal.reading.series import Series, SeriesRecord, open_series
+from unimodal.reading.series_claim import opened_head
+from unimodal.reading.steady import steady
 from unimodal.sample import Batch, Sample
-from unimodal.series import Series, SeriesRecord, open_series
-from unimodal.series_claim import opened_head
-from unimodal.steady import steady
 from unimodal.tokens import Tokens
 
 __all__ = ["IMU"]
@@ -43,12 +43,12 @@ class IMU(nn.Module):
     Args:
         dim: Width D.
         rate_hz: Steps a second; recordings at another rate, or at uneven times, are brought to it (see
-            :func:`unimodal.steady.steady`).
+            :func:`unimodal.reading.steady.steady`).
         patch: P in steps.
         limit: Most tokens of a recording; of longer ones the last part is read, and the record says which.
         source_rate_hz: Rate of sources without times; None means ``rate_hz``, and the record says so.
-        units: Units of the kinds where headers do not say them, a key of :data:`unimodal.inertial.UNITS` each; None
-            or an absent kind means that the sizes of the values decide, and the record says so.
+        units: Units of the kinds where headers do not say them, a key of :data:`unimodal.reading.inertial.UNITS` each;
+            None or an absent kind means that the sizes of the values decide, and the record says so.
 
     Shapes:
         forward: (B, S, 3, L) or B times (S, 3, L);  returns (B, N, D) with side.grid, or packed with side.grids.
@@ -115,7 +115,7 @@ class IMU(nn.Module):
         return [{"time": even, **acc}, {"time": uneven, **six}, nine]
 
     def read(self, source: Any) -> Sample:
-        """One recording (see :func:`unimodal.series.open_series` for what can be read).
+        """One recording (see :func:`unimodal.reading.series.open_series` for what can be read).
 
         Columns that are no sensor's axis are left out. Without names, 3, 6 or 9 columns are taken for accelerometer,
         gyroscope and magnetometer in this order. The record counts steps at ``rate_hz``, and ``restore`` gives the
@@ -204,7 +204,7 @@ class IMU(nn.Module):
         return Batch("imu", torch.stack(found) if uniform else tuple(found), extra=extra)
 
     def restore(self, values: Tensor, record: SeriesRecord) -> Tensor:
-        """See :meth:`unimodal.series.SeriesRecord.restore`."""
+        """See :meth:`unimodal.reading.series.SeriesRecord.restore`."""
         return record.restore(values)
 
     def _cells(self, values_BSAL: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
-from unimodal.grey import fit_grey, is_deep_grey, read_grey
-from unimodal.intensity import Intensity, robust_intensity
-from unimodal.intensity_record import IntensityRecord
 from unimodal.part import Part
 from unimodal.patches import pictures_from
-from unimodal.placing import checked_size
+from unimodal.reading.grey import fit_grey, is_deep_grey, read_grey
+from unimodal.reading.intensity import Intensity, robust_intensity
+from unimodal.reading.intensity_record import IntensityRecord
+from unimodal.reading.placing import checked_size
 from unimodal.sample import Batch, Sample
 from unimodal.stems.patch import PatchStem
 from unimodal.tokens import Tokens
@@ -38,8 +38,8 @@ class Infrared(nn.Module):
         dim: Width D.
         stem: Turns (B, 1, Y, X) into (B, D, Y // stride, X // stride) and has ``stride`` and ``channels``.
         size: (rows, columns) px, or one number for both; None with ``fit="native"`` only.
-        fit: One of crop, resize, inside, native; see :func:`unimodal.placing.placed`. With the default of ``inside``
-            the whole picture is seen, in 196 tokens at most.
+        fit: One of crop, resize, inside, native; see :func:`unimodal.reading.placing.placed`. With the default of
+            ``inside`` the whole picture is seen, in 196 tokens at most.
         window: The two values that become -1 and 1, for cameras with a fixed scale; None for percentiles.
         percent: In [0, 50).
         pixel_limit: Pictures with more pixels are refused before they are decoded.
@@ -93,7 +93,7 @@ class Infrared(nn.Module):
         return [(20 + y / 30 + 9 * np.exp(-((y - 12) ** 2 + (x - 9) ** 2) / 20)).astype(np.float32) for y, x in grids]
 
     def read(self, source: Any) -> Sample:
-        """One picture or array (see :func:`unimodal.grey.read_grey`).
+        """One picture or array (see :func:`unimodal.reading.grey.read_grey`).
 
         Shapes:
             sample.data: (1, Y, X) float32, scaled.
@@ -136,7 +136,7 @@ class Infrared(nn.Module):
         return Batch("infrared", torch.stack(pictures) if uniform else tuple(pictures))
 
     def restore(self, values: Tensor, record: IntensityRecord, *, fill: float | None = None) -> Tensor:
-        """See :meth:`unimodal.geometry.ImageRecord.restore`."""
+        """See :meth:`unimodal.reading.geometry.ImageRecord.restore`."""
         return record.restore(values, fill=fill)
 
     def _cells(self, pixels: Tensor) -> Tensor:

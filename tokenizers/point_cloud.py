@@ -17,19 +17,19 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
-from unimodal.cloud import Cloud
-from unimodal.cloud_likeness import cloud_likeness
-from unimodal.cloud_record import CloudRecord
 from unimodal.errors import InputError
 from unimodal.farthest_points import farthest_points
 from unimodal.group_encoder import GroupEncoder
 from unimodal.nearest_neighbours import nearest_neighbours
-from unimodal.opening import source_name
-from unimodal.points import read_points
+from unimodal.reading.cloud import Cloud
+from unimodal.reading.cloud_likeness import cloud_likeness
+from unimodal.reading.cloud_record import CloudRecord
+from unimodal.reading.opening import source_name
+from unimodal.reading.points import read_points
+from unimodal.reading.surface_points import surface_points
+from unimodal.reading.voxel_thinning import voxel_thinning
 from unimodal.sample import Batch, Sample
-from unimodal.surface_points import surface_points
 from unimodal.tokens import Tokens
-from unimodal.voxel_thinning import voxel_thinning
 
 __all__ = ["PointCloud"]
 
@@ -42,10 +42,10 @@ class PointCloud(nn.Module):
 
     ``read`` brings the points into lexicographic order, without repetitions, so nothing depends on the order of the
     file. A mesh gives 4 N points spread evenly over its surface. A cloud of more than 16 N points is thinned to one
-    point a cell, of the coarsest lattice that keeps 2 N or more (:func:`unimodal.voxel_thinning.voxel_thinning`). Of
-    what is left, N points are taken: the farthest-point sampling that starts at the point farthest from the centroid,
-    or a random subset of fixed seed. Fewer are all taken, and fewer points than groups are a group each. The record
-    says how many there were.
+    point a cell, of the coarsest lattice that keeps 2 N or more
+    (:func:`unimodal.reading.voxel_thinning.voxel_thinning`). Of what is left, N points are taken: the farthest-point
+    sampling that starts at the point farthest from the centroid, or a random subset of fixed seed. Fewer are all taken,
+    and fewer points than groups are a group each. The record says how many there were.
 
     Points are laid out in farthest-point order, at least the first G, so the centres are the first G points of a
     cloud (any beginning of such an order is one); ``forward`` counts on it. They are in ``side.positions``, in radii
@@ -67,8 +67,8 @@ class PointCloud(nn.Module):
 
     Raises:
         ValueError: a count is not positive, or an unknown ``sampling``.
-        InputError: :meth:`read` gets no cloud (see :func:`unimodal.points.read_points`), one whose points are all the
-            same, a mesh without area, or no colours where they are needed.
+        InputError: :meth:`read` gets no cloud (see :func:`unimodal.reading.points.read_points`), one whose points are
+            all the same, a mesh without area, or no colours where they are needed.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (
@@ -116,7 +116,7 @@ class PointCloud(nn.Module):
         return clouds
 
     def read(self, source: Any) -> Sample:
-        """One cloud or mesh (see :func:`unimodal.points.read_points` for what can be read).
+        """One cloud or mesh (see :func:`unimodal.reading.points.read_points` for what can be read).
 
         Shapes:
             sample.data: (N, 3) float32, or (N, 6) with colours.
@@ -176,7 +176,7 @@ class PointCloud(nn.Module):
         return tokens.replace(positions=torch.cat([self._centres(cloud[None]) for cloud in batch.data], 1))
 
     def restore(self, values: Tensor, record: CloudRecord) -> Tensor:
-        """See :meth:`unimodal.cloud_record.CloudRecord.restore`."""
+        """See :meth:`unimodal.reading.cloud_record.CloudRecord.restore`."""
         return record.restore(values)
 
     def _cells(self, clouds_BNC: Tensor) -> Tensor:

@@ -18,12 +18,12 @@ from torch import Tensor
 from unimodal.cells import projected_from, tokens_of_cells
 from unimodal.column_cells import ColumnCells
 from unimodal.errors import InputError
-from unimodal.opening import source_name
+from unimodal.reading.opening import source_name
+from unimodal.reading.table_record import CALENDAR, KINDS, ColumnScale, TableRecord, encoded
+from unimodal.reading.table_source import read_table
+from unimodal.reading.typed_column import Column
 from unimodal.sample import Batch, Sample
-from unimodal.table_record import CALENDAR, KINDS, ColumnScale, TableRecord, encoded
-from unimodal.table_source import read_table
 from unimodal.tokens import Tokens
-from unimodal.typed_column import Column
 
 __all__ = ["Table"]
 
@@ -34,11 +34,11 @@ class Table(nn.Module):
     One file is one sequence of rows x columns; one row (a mapping of names to values) is a sequence of its columns.
 
     Without ``columns`` any table can be read. Then b_j, w_j and e_j[word] are one matrix times the hashed codes of the
-    column's name and of (name, word) (see :mod:`unimodal.table_record`): columns are known by name alone, so their
-    order does not matter, and what was learned of ``age`` serves every table with an ``age``. Numbers are centred and
-    scaled by the column's quartiles and pass through asinh; the quartiles are the only way in which rows depend on one
-    another, and a single row goes through asinh alone. With ``columns`` every column and word has vectors of its own,
-    and scales are fixed: the feature tokenizer as published.
+    column's name and of (name, word) (see :mod:`unimodal.reading.table_record`): columns are known by name alone, so
+    their order does not matter, and what was learned of ``age`` serves every table with an ``age``. Numbers are centred
+    and scaled by the column's quartiles and pass through asinh; the quartiles are the only way in which rows depend on
+    one another, and a single row goes through asinh alone. With ``columns`` every column and word has vectors of its
+    own, and scales are fixed: the feature tokenizer as published.
 
     Of a table with more than ``most`` cells evenly spaced rows are taken, at least one, and of a row that is longer
     than that evenly spaced columns. The record says which.
@@ -57,8 +57,8 @@ class Table(nn.Module):
 
     Raises:
         ValueError: ``columns``, ``buckets``, ``hashes`` or ``most`` are not as above.
-        InputError: :meth:`read` gets no table (see :func:`unimodal.table_source.read_table`), or one that lacks a
-            column of the schema or has words where the schema has numbers.
+        InputError: :meth:`read` gets no table (see :func:`unimodal.reading.table_source.read_table`), or one that lacks
+            a column of the schema or has words where the schema has numbers.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".tab", ".parquet", ".pq")
@@ -122,7 +122,7 @@ class Table(nn.Module):
         return {column.name: _fitted(column, most) for column in read_table(source)[0]}
 
     def read(self, source: Any) -> Sample:
-        """Read one table (see :func:`unimodal.table_source.read_table` for what can be read).
+        """Read one table (see :func:`unimodal.reading.table_source.read_table` for what can be read).
 
         Shapes:
             sample.data: (R, C, F) float32.

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from unimodal.encoding import BYTES, Encoding, encoding_named
 from unimodal.errors import InputError
-from unimodal.opening import source_name, told
-from unimodal.plain_text import TextRecord, decoded, read_text
+from unimodal.reading.opening import source_name, told
+from unimodal.reading.plain_text import TextRecord, decoded, read_text
 from unimodal.sample import Batch, Sample
 from unimodal.side import Side
 from unimodal.tokens import Tokens

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
 from unimodal.errors import InputError
-from unimodal.gaps import fill_gaps
+from unimodal.reading.gaps import fill_gaps
+from unimodal.reading.series import Series, SeriesRecord, open_series
+from unimodal.reading.series_claim import looks_like_series
 from unimodal.sample import Batch, Sample
-from unimodal.series import Series, SeriesRecord, open_series
-from unimodal.series_claim import looks_like_series
 from unimodal.tokens import Tokens
 
 __all__ = ["TimeSeries"]
@@ -121,7 +121,8 @@ class TimeSeries(nn.Module):
         return [np.stack([np.sin(step[:100] / 7), 3 * np.cos(step[:100] / 9)], 1), gap, uneven]
 
     def read(self, source: Any) -> Sample:
-        """One series (see :func:`unimodal.series.open_series` for what can be read); a :class:`Series` is taken too.
+        """One series (see :func:`unimodal.reading.series.open_series` for what can be read); a :class:`Series` is taken
+        too.
 
         Shapes:
             sample.data: (C, L) float32, standardised, NaN where missing.
@@ -210,7 +211,7 @@ class TimeSeries(nn.Module):
         return Batch("time_series", torch.stack(found) if uniform else tuple(found))
 
     def restore(self, values: Tensor, record: SeriesRecord) -> Tensor:
-        """See :meth:`unimodal.series.SeriesRecord.restore`."""
+        """See :meth:`unimodal.reading.series.SeriesRecord.restore`."""
         return record.restore(values)
 
     def _alone(self, values_BL: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
-from unimodal.even_steps import even_steps
 from unimodal.instance_scale import instance_scale
+from unimodal.reading.even_steps import even_steps
+from unimodal.reading.series import Series, open_series
 from unimodal.sample import Batch, Sample
-from unimodal.series import Series, open_series
 from unimodal.time_features import time_features
 from unimodal.tokens import Tokens
 
@@ -79,7 +79,7 @@ class Variates(nn.Module):
         return out
 
     def read(self, source: Any) -> Sample:
-        """The last window of a series (see :func:`unimodal.series.open_series`, or a Series as it is).
+        """The last window of a series (see :func:`unimodal.reading.series.open_series`, or a Series as it is).
 
         Shapes:
             sample.data: (N, L) float32; sample.record.restore takes (..., C).

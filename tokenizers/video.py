@@ -14,21 +14,20 @@ import torch.nn as nn
 from PIL import Image as Pillow
 from torch import Tensor
 
-from unimodal.animation import shown_for
 from unimodal.cells import projected_from, tokens_of_cells
-from unimodal.clip import open_clip
-from unimodal.clip_record import ClipRecord
 from unimodal.errors import InputError
-from unimodal.geometry import ImageRecord
 from unimodal.part import Part
-from unimodal.placement import placed
+from unimodal.reading.animation import shown_for
+from unimodal.reading.clip import open_clip
+from unimodal.reading.clip_record import ClipRecord
+from unimodal.reading.geometry import ImageRecord
+from unimodal.reading.placing import checked_size, placed
 from unimodal.sample import Batch, Sample
 from unimodal.stems.tubelet import TubeletStem
 from unimodal.tokens import Tokens
 
 __all__ = ["Video"]
 
-FITS = ("crop", "resize", "inside", "native")
 MOST = 16_384  # frames, where nobody set a limit: a wrong header may claim any length
 
 
@@ -99,10 +98,6 @@ class Video(nn.Module):
         pixel_limit: int = 178_000_000,
     ) -> None:
         super().__init__()
-        if fit not in FITS:
-            raise ValueError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
-        if (size is None) != (fit == "native"):
-            raise ValueError(f"size must be {'None' if fit == 'native' else 'given'} with fit={fit!r}, not {size!r}")
         if resample.upper() not in Pillow.Resampling.__members__:
             known = ", ".join(name.lower() for name in Pillow.Resampling.__members__)
             raise ValueError(f"resample must be one of {known}, not {resample!r}")
@@ -122,9 +117,7 @@ class Video(nn.Module):
             raise ValueError("frames must be given without rate_hz")
         if frames is not None and (frames < depth or frames % depth):
             raise ValueError(f"frames must be a multiple of the stem's {depth} frames, not {frames}")
-        self.size: tuple[int, int] | None = (size, size) if isinstance(size, int) else size
-        if self.size is not None and min(self.size) < patch:
-            raise ValueError(f"size must be at least the stem's stride of {patch} px, not {size}")
+        self.size = checked_size(size, fit, patch)
         self.frames, self.rate_hz, self.window_s, self.array_hz = frames, rate_hz, window_s, array_hz
         self.fit, self.resample = fit, Pillow.Resampling[resample.upper()]
         self.crop_fraction, self.pixel_limit = crop_fraction, pixel_limit
@@ -158,7 +151,7 @@ class Video(nn.Module):
         return waves
 
     def read(self, source: Any) -> Sample:
-        """Decode and fit one clip (see :func:`unimodal.clip.open_clip` for what can be read).
+        """Decode and fit one clip (see :func:`unimodal.reading.clip.open_clip` for what can be read).
 
         Shapes:
             sample.data: (3, T, Y, X) uint8.
@@ -240,7 +233,7 @@ class Video(nn.Module):
         return Batch("video", torch.stack(clips) if uniform else tuple(clips))
 
     def restore(self, values: Tensor, record: ClipRecord, **options: Any) -> Tensor:
-        """See :meth:`unimodal.clip_record.ClipRecord.restore`."""
+        """See :meth:`unimodal.reading.clip_record.ClipRecord.restore`."""
         return record.restore(values, **options)
 
     def _times(self, duration_s: float) -> tuple[tuple[float, ...], tuple[float, float]]:

@@ -20,10 +20,10 @@ from torch import Tensor
 from unimodal.cells import projected_from, tokens_of_cells
 from unimodal.part import Part
 from unimodal.reach import Reach
+from unimodal.reading.sound import read_sound
+from unimodal.reading.sound_record import SoundRecord
+from unimodal.reading.sound_windows import sound_windows
 from unimodal.sample import Batch, Sample
-from unimodal.sound import read_sound
-from unimodal.sound_record import SoundRecord
-from unimodal.sound_windows import sound_windows
 from unimodal.stems.overlapping_patch import OverlappingPatchStem
 from unimodal.tokenizers.audio import Audio
 from unimodal.tokens import Tokens
@@ -93,7 +93,7 @@ class Waveform(nn.Module):
         return Audio.examples()
 
     def read(self, source: Any, *, start_s: float = 0.0) -> Sample:
-        """Decode one sound, at most ``window_s`` seconds of it (see :func:`unimodal.sound_file.open_sound`).
+        """Decode one sound, at most ``window_s`` seconds of it (see :func:`unimodal.reading.sound_file.open_sound`).
 
         Shapes:
             sample.data: (T,) float32.
@@ -141,7 +141,8 @@ class Waveform(nn.Module):
         return tokens_of_cells(batch.data, self._cells, modality="waveform")
 
     def detokenize(self, tokens: Tokens) -> Batch:
-        """The samples whose tokens these are; :meth:`unimodal.sound_record.SoundRecord.amplitude` unscales them.
+        """The samples whose tokens these are; :meth:`unimodal.reading.sound_record.SoundRecord.amplitude` unscales
+        them.
 
         Raises:
             ValueError: the stem's patches are not side by side, or its projection has fewer independent outputs than
@@ -157,7 +158,7 @@ class Waveform(nn.Module):
         return Batch("waveform", torch.stack(waves) if uniform else tuple(waves))
 
     def restore(self, values: Tensor, record: SoundRecord, *, rate_hz: float = 100.0) -> Tensor:
-        """See :meth:`unimodal.sound_record.SoundRecord.restore`."""
+        """See :meth:`unimodal.reading.sound_record.SoundRecord.restore`."""
         return record.restore(values, rate_hz=rate_hz)
 
     def _cells(self, wave_BT: Tensor) -> Tensor:

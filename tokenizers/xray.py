@@ -17,15 +17,15 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
-from unimodal.dicom import BEGINNINGS, RADIOGRAPHS, dicom_modality, is_dicom
-from unimodal.dicom_picture import read_dicom_picture
-from unimodal.grey import Grey, fit_grey, is_deep_grey, read_grey
-from unimodal.intensity import Intensity, robust_intensity
-from unimodal.intensity_record import IntensityRecord
-from unimodal.opening import open_stream, source_name
 from unimodal.part import Part
 from unimodal.patches import pictures_from
-from unimodal.placing import checked_size
+from unimodal.reading.dicom import BEGINNINGS, RADIOGRAPHS, dicom_modality, is_dicom
+from unimodal.reading.dicom_picture import read_dicom_picture
+from unimodal.reading.grey import Grey, fit_grey, is_deep_grey, read_grey
+from unimodal.reading.intensity import Intensity, robust_intensity
+from unimodal.reading.intensity_record import IntensityRecord
+from unimodal.reading.opening import open_stream, source_name
+from unimodal.reading.placing import checked_size
 from unimodal.sample import Batch, Sample
 from unimodal.stems.patch import PatchStem
 from unimodal.tokens import Tokens
@@ -46,8 +46,8 @@ class XRay(nn.Module):
         dim: Width D.
         stem: Turns (B, 1, Y, X) into (B, D, Y // stride, X // stride) and has ``stride`` and ``channels``.
         size: (rows, columns) px, or one number for both; None with ``fit="native"`` only.
-        fit: One of crop, resize, inside, native; see :func:`unimodal.placing.placed`. With the default of ``inside``
-            the whole radiograph is seen, in 196 tokens at most.
+        fit: One of crop, resize, inside, native; see :func:`unimodal.reading.placing.placed`. With the default of
+            ``inside`` the whole radiograph is seen, in 196 tokens at most.
         window: auto (as above), robust (percentiles always), or the two values that become -1 and 1.
         frame: Which frame of an object with several; None refuses them.
         pixel_limit: Pictures with more pixels are refused before they are decoded.
@@ -105,7 +105,7 @@ class XRay(nn.Module):
         return [wave.astype(np.uint16) for wave in waves]
 
     def read(self, source: Any) -> Sample:
-        """One DICOM object, picture or array (see :func:`unimodal.grey.read_grey`).
+        """One DICOM object, picture or array (see :func:`unimodal.reading.grey.read_grey`).
 
         Shapes:
             sample.data: (1, Y, X) float32, scaled.
@@ -150,7 +150,7 @@ class XRay(nn.Module):
         return Batch("xray", torch.stack(pictures) if uniform else tuple(pictures))
 
     def restore(self, values: Tensor, record: IntensityRecord, *, fill: float | None = None) -> Tensor:
-        """See :meth:`unimodal.geometry.ImageRecord.restore`."""
+        """See :meth:`unimodal.reading.geometry.ImageRecord.restore`."""
         return record.restore(values, fill=fill)
 
     def _grey(self, source: Any) -> Grey:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unimodal.picture import open_picture
+from unimodal.reading.picture import open_picture
 
 __all__ = ["SegmentPrediction", "distinct_colours"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from unimodal.errors import InputError
-from unimodal.even_grid import even_grid
-from unimodal.series import Series, open_series
+from unimodal.reading.even_grid import even_grid
+from unimodal.reading.series import Series, open_series
 
 __all__ = ["Future", "series_windows", "training_rows"]
 

@@ -52,6 +52,18 @@ def test_a_renamed_test_makes_the_page_another(small):
     assert page(small) == before.replace("- a row is kept", "- a row is lost")
 
 
+def test_a_file_without_a_test_of_its_own_names_the_tests_of_what_uses_it(small):
+    for name, text in {
+        "unimodal/helper.py": '"""Helper.\n\nSource: Roe 2019, arXiv:1901.00001.\n"""\n',
+        "unimodal/norms/plain.py": (small / "unimodal/norms/plain.py").read_text() + "from unimodal.helper import x\n",
+        "unimodal/lonely.py": '"""Lonely.\n\nSource: Roe 2018, arXiv:1801.00001.\n"""\n',
+    }.items():
+        (small / name).write_text(text, encoding="utf-8")
+    text = page(small)
+    assert "Tested through what uses it: `tests/norms/test_plain.py`" in text
+    assert "[arXiv:1801.00001](https://arxiv.org/abs/1801.00001).\n\nNo test file of its own." in text
+
+
 def test_every_system_of_the_page_has_a_test():
     assert "No test file of its own." not in page()
 

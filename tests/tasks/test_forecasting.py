@@ -13,9 +13,9 @@ from unimodal.fitting import fit_task
 from unimodal.inference.evaluation import evaluate
 from unimodal.model import Model
 from unimodal.part import Part
+from unimodal.reading.series import open_series
 from unimodal.recipes.itransformer import itransformer
 from unimodal.recipes.pre_norm import pre_norm
-from unimodal.series import open_series
 from unimodal.task import load_task
 from unimodal.tasks.forecasting import Forecasting
 from unimodal.tasks.parts.series_windows import series_windows

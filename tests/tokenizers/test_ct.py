@@ -9,10 +9,10 @@ import torch
 
 from unimodal.errors import InputError
 from unimodal.part import Part
+from unimodal.reading.volume_record import VolumeRecord
 from unimodal.stems.patch import PatchStem
 from unimodal.stems.tubelet import TubeletStem
 from unimodal.tokenizers.ct import CT
-from unimodal.volume_record import VolumeRecord
 
 nibabel = pytest.importorskip("nibabel")
 BOX = Part(TubeletStem, patch=(2, 4, 4), channels=1)

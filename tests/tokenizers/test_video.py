@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from unimodal.clip_record import ClipRecord
 from unimodal.part import Part
+from unimodal.reading.clip_record import ClipRecord
 from unimodal.sample import Batch
 from unimodal.stems.patch import PatchStem
 from unimodal.stems.tubelet import TubeletStem

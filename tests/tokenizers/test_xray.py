@@ -9,8 +9,8 @@ import torch
 from PIL import Image as Pillow
 
 from unimodal.errors import InputError
-from unimodal.intensity_record import IntensityRecord
 from unimodal.part import Part
+from unimodal.reading.intensity_record import IntensityRecord
 from unimodal.stems.patch import PatchStem
 from unimodal.tokenizers.ct import CT
 from unimodal.tokenizers.xray import XRay

@@ -87,7 +87,8 @@ def find(
         raise InputError(names[0], "does not exist", _nearest_file(names[0]))
     total, streams, notes = 0, [], []
     for name in names:
-        if (column is None or os.path.isdir(name)) and whole(Path(name)):
+        table = column is None and name.lower().endswith(TABLES) and os.path.isfile(name)
+        if (table or os.path.isdir(name)) and whole(Path(name)):
             count, stream, note = 1, _single(name), []
         else:
             count, stream, note = _one(name, column, recursive, skip, whole)

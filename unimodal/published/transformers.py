@@ -15,6 +15,7 @@ from unimodal.weights_file import read_weights
 __all__ = ["read"]
 
 _FAMILIES = {
+    "audio-spectrogram-transformer": "ast",
     "clip_vision_model": "clip",
     "clip_text_model": "clip",
     "siglip_vision_model": "siglip",

@@ -1,0 +1,187 @@
+"""Delimited: CSV, TSV and their relatives as they come out of spreadsheets, as named columns of words.
+
+Commas, semicolons, tabs or bars; points or commas as decimal signs; UTF-8 with or without a mark, UTF-16 and Windows
+code pages; quoted fields with line breaks; a header or none.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unimodal.errors import InputError
+from unimodal.reading.opening import open_stream, source_name
+
+__all__ = ["Columns", "numbers", "read_delimited"]
+
+_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_DELIMITERS = ",;\t|"
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a", "#value!", "#div/0!", "."})
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table of words.
+
+    Args:
+        names: Of the columns; ``column 1`` ... where the file has no header.
+        words: One list a column, all of one length, as they stand in the file, without the blanks around them.
+        decimal_comma: Whether numbers are written with a comma.
+        headed: Whether the file has a header.
+    """
+
+    names: tuple[str, ...]
+    words: tuple[list[str], ...]
+    decimal_comma: bool
+    headed: bool
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are below the header."""
+        return len(self.words[0]) if self.words else 0
+
+
+def read_delimited(source: Any, *, what: str = "a table") -> Columns:
+    """Read a text of delimited columns.
+
+    Args:
+        source: A path, encoded bytes or a binary file object.
+        what: For messages.
+
+    Raises:
+        InputError: it cannot be opened, is empty, is no text, has no rows below its header, or a row has another
+            number of fields than the first (the line is named).
+    """
+    name = source_name(source)
+    with ExitStack() as files:
+        content = open_stream(source, files, what=what).read()
+    if not content.strip():
+        raise InputError(name, "is empty" if content else "is empty (0 bytes)", f"{what} has rows and columns")
+    text = _decoded(content, name, what)
+    told = re.match(r"sep=(.)\r?\n", text)  # a spreadsheet's own way to say it
+    delimiter = told[1] if told else _delimiter(text)
+    text = text[told.end() :] if told else text
+    rows: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        for row in reader:
+            if not any(word.strip() for word in row):
+                continue
+            words = [word.strip() for word in row]
+            if rows and len(words) == len(rows[0]) + 1 and not words[-1]:
+                words.pop()  # a delimiter behind the last field
+            if rows and len(words) != len(rows[0]):
+                cause = f"line {reader.line_num} has {len(words)} fields, the first row {len(rows[0])}"
+                raise InputError(name, f"its rows are ragged: {cause}", "give every row the same number of fields")
+            rows.append(words)
+    except csv.Error as error:
+        raise InputError(name, f"is no {what.removeprefix('a ')} ({error} in line {reader.line_num})") from error
+    if len(rows) > 1 and len(rows[0]) > 1 and not rows[0][-1] and not any(row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]
+    if not rows:
+        raise InputError(name, "is empty: no cell has anything in it", f"{what} has rows and columns")
+    headed = _headed(rows)
+    body = rows[1:] if headed else rows
+    if not body:
+        raise InputError(name, "has a header and no rows")
+    given = rows[0] if headed else [""] * len(rows[0])
+    names = _unique([word or f"column {i + 1}" for i, word in enumerate(given)])
+    columns = tuple(list(column) for column in zip(*body, strict=True))
+    return Columns(names, columns, _decimal_comma(columns, delimiter), headed)
+
+
+def numbers(words: Sequence[str], *, decimal_comma: bool = False) -> np.ndarray | None:
+    """A column of words as float64, NaN where one is missing; None if a word is neither missing nor a number."""
+    found = np.empty(len(words))
+    for i, word in enumerate(words):
+        if word.lower() in _MISSING:
+            found[i] = np.nan
+            continue
+        plain = word.replace("\u2212", "-").replace("\u00a0", "").replace(" ", "").removesuffix("%")
+        if not _NUMBER.fullmatch(plain):
+            return None
+        if "," in plain and not decimal_comma:
+            return None
+        found[i] = float(plain.replace(",", "."))
+    return found
+
+
+def _decoded(content: bytes, name: str, what: str) -> str:
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            try:
+                return content.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise InputError(name, f"is damaged {encoding} text ({error.reason})") from error
+    if b"\x00" in content[:4096]:
+        raise InputError(name, f"is no text, so it is not {what}", f"it begins with {content[:8]!r}")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    odd = sum(not (c.isprintable() or c.isspace()) or c == "\ufffd" for c in text[:4096])
+    if odd > 0.02 * min(len(text), 4096):
+        raise InputError(name, f"is no text, so it is not {what}", f"it begins with {content[:8]!r}")
+    return text
+
+
+def _delimiter(text: str) -> str:
+    """The delimiter that splits the first rows into the same number of fields, the most fields first."""
+    lines = [line for line in text.splitlines() if line.strip()][:50]
+    best, most = ",", 1
+    for delimiter in _DELIMITERS:
+        counts = [len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
+        if not counts or min(counts) < 2:
+            continue
+        steady = sum(count == counts[0] for count in counts) / len(counts)
+        score = counts[0] * steady**4
+        if score > most:
+            best, most = delimiter, score
+    return best
+
+
+def _headed(rows: list[list[str]]) -> bool:
+    """The first row is a header if it is no row of values: names, with a number below at least one of them."""
+    first = rows[0]
+    if any(_is_number(word) for word in first):
+        return False
+    below = rows[1:51]
+    if not below:
+        return True
+    if any(_is_number(row[i]) or _is_missing(row[i]) for row in below for i in range(len(first))):
+        return True
+    # Only words everywhere: a header repeats none of its words, and none of them occurs below it.
+    repeated = any(word in {row[i] for row in below} for i, word in enumerate(first))
+    return len(set(first)) == len(first) and not repeated
+
+
+def _is_number(word: str) -> bool:
+    return bool(word) and _NUMBER.fullmatch(word.removesuffix("%")) is not None
+
+
+def _is_missing(word: str) -> bool:
+    return word.lower() in _MISSING
+
+
+def _decimal_comma(columns: tuple[list[str], ...], delimiter: str) -> bool:
+    if delimiter == ",":
+        return False
+    words = [word for column in columns for word in column[:200]]
+    commas = sum(re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", word) is not None for word in words)
+    points = sum(re.fullmatch(r"[+-]?\d*\.\d+([eE][+-]?\d+)?", word) is not None for word in words)
+    return commas > points
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(out)
