@@ -113,11 +113,18 @@ class CT(nn.Module):
 
     @staticmethod
     def claims(path: Path) -> float:
-        """By the magic words of DICOM (with a scanner's modality), NIfTI and NRRD; a folder by its first files."""
+        """By the magic words of DICOM (with a scanner's modality), NIfTI and NRRD.
+
+        A folder is one scan if half of the first files in it are DICOM, or if it holds nothing but such a folder.
+        """
         with suppress(OSError):
             if path.is_dir():
-                files = islice((f for f in path.rglob("*") if f.is_file()), 50)
-                return max((CT.claims(file) for file in files if dicom_modality(file)), default=0.0)
+                held = sorted(entry for entry in islice(path.iterdir(), 50) if not entry.name.startswith("."))
+                if len(held) == 1 and held[0].is_dir():
+                    return CT.claims(held[0])
+                files = [entry for entry in held if entry.is_file()]
+                scans = [CT.claims(file) for file in files if dicom_modality(file)]
+                return max(scans) if scans and 2 * len(scans) >= len(files) else 0.0
             modality = dicom_modality(path)
             if modality is not None:
                 return 0.05 if modality in RADIOGRAPHS else 0.95 if modality in SCANS else 0.5

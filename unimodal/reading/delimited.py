@@ -16,10 +16,10 @@ import numpy as np
 
 from unimodal.errors import InputError
 from unimodal.reading.opening import open_stream, source_name
+from unimodal.reading.plain_text import decoded
 
 __all__ = ["Columns", "numbers", "read_delimited"]
 
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _DELIMITERS = ",;\t|"
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a", "#value!", "#div/0!", "."})
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
@@ -63,7 +63,9 @@ def read_delimited(source: Any, *, what: str = "a table") -> Columns:
         content = open_stream(source, files, what=what).read()
     if not content.strip():
         raise InputError(name, "is empty" if content else "is empty (0 bytes)", f"{what} has rows and columns")
-    text = _decoded(content, name, what)
+    text, coding = decoded(content)
+    if coding is None:
+        raise InputError(name, f"is no text, so it is not {what}", text)
     told = re.match(r"sep=(.)\r?\n", text)  # a spreadsheet's own way to say it
     delimiter = told[1] if told else _delimiter(text)
     text = text[told.end() :] if told else text
@@ -110,25 +112,6 @@ def numbers(words: Sequence[str], *, decimal_comma: bool = False) -> np.ndarray 
             return None
         found[i] = float(plain.replace(",", "."))
     return found
-
-
-def _decoded(content: bytes, name: str, what: str) -> str:
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            try:
-                return content.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise InputError(name, f"is damaged {encoding} text ({error.reason})") from error
-    if b"\x00" in content[:4096]:
-        raise InputError(name, f"is no text, so it is not {what}", f"it begins with {content[:8]!r}")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", errors="replace")
-    odd = sum(not (c.isprintable() or c.isspace()) or c == "\ufffd" for c in text[:4096])
-    if odd > 0.02 * min(len(text), 4096):
-        raise InputError(name, f"is no text, so it is not {what}", f"it begins with {content[:8]!r}")
-    return text
 
 
 def _delimiter(text: str) -> str:
