@@ -155,7 +155,7 @@ class CT(nn.Module):
             sample.data: (1, Z, Y, X) float32, scaled; (1, Y, X) of one slice for a stem of both.
 
         Raises:
-            InputError: the source cannot be read as one scan, or has values that are not finite.
+            InputError: the source cannot be read as one scan, or has infinite values or none at all; NaN is padding.
         """
         volume = read_volume(source, frame=self.frame, voxel_limit=self.voxel_limit)
         turned, axes, flips = volume.canonical()
@@ -238,12 +238,12 @@ class CT(nn.Module):
         return cells if cells.ndim == 5 else cells.unsqueeze(2)
 
     def _intensity(self, volume: Volume, values: np.ndarray) -> tuple[Intensity, str]:
-        if volume.format != "DICOM" and values.dtype.kind == "f" and not np.isfinite(values).all():
-            count = int(np.size(values) - np.isfinite(values).sum())
-            raise InputError(volume.name, f"has {count} voxels that are not finite", "replace NaN and infinity")
-        if np.isinf(values).any() or np.isnan(values).all():
-            raise InputError(volume.name, "has voxels that are not finite", "replace them")
-        units = volume.modality == "CT" or (volume.modality is None and float(values.min()) <= -500)
+        if values.dtype.kind == "f":
+            if np.isinf(values).any():
+                raise InputError(volume.name, f"has {int(np.isinf(values).sum())} infinite voxels", "replace them")
+            if np.isnan(values).all():
+                raise InputError(volume.name, f"has {values.size} voxels and none with a value (all are NaN)")
+        units = volume.modality == "CT" or (volume.modality is None and float(np.nanmin(values)) <= -500)
         if self.window in ("hounsfield", "relative"):
             units = self.window == "hounsfield"
         kind = "hounsfield" if units else "relative"

@@ -107,7 +107,7 @@ class Hyperspectral(nn.Module):
                 with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                     return 0.9 if next(tiff_pages(content)).get(277, (1,))[0] > 4 else 0.1
             if suffix in (".npy", ".npz"):
-                return 0.7 if any(len(shape) == 3 and shape[2] > 16 for shape in _shapes(path)) else 0.1
+                return 0.7 if any(len(shape) == 3 and shape[2] > 16 for shape in _shapes(path)) else 0.05
             with path.open("rb") as file:
                 return 0.6 if file.read(6) == b"MATLAB" else 0.05
         except Exception:  # whatever is wrong with the file: reading it will tell

@@ -82,3 +82,19 @@ def test_numbers_in_other_spellings(word, value):
 @pytest.mark.parametrize("word", ["1,2,3", "abc", "2020-01-01", "1,5"])
 def test_words_that_are_no_numbers(word):
     assert numbers([word]) is None
+
+
+@pytest.mark.parametrize(
+    "above",
+    [b"Station report 2023\n\n", b"Station report\nmade in March\n", b"Report,,\n", b"Station report,,\nNorth,,\n"],
+)
+def test_titles_above_a_table_are_none_of_its_rows(above):
+    table = read_delimited(above + ROWS.encode())
+    assert table.names == ("name", "height", "day")
+    assert table.rows == 2
+    assert len(table.titles) == above.replace(b"\n\n", b"\n").count(b"\n")
+
+
+def test_a_single_column_has_no_titles():
+    table = read_delimited(b"height\n1\n2\n")
+    assert (table.names, table.titles, table.rows) == (("height",), (), 2)

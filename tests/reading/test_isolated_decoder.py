@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unimodal.reading import isolated_decoder
 from unimodal.errors import InputError
+from unimodal.reading import isolated_decoder
 from unimodal.reading.isolated_decoder import decode_isolated
 from unimodal.tokenizers.ct import CT
 from unimodal.tokenizers.xray import XRay

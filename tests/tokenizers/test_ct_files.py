@@ -58,10 +58,11 @@ def test_nifti_without_an_orientation_says_so():
     assert "no orientation" in record.notes[0]
 
 
-def test_of_several_volumes_one_is_taken_when_asked():
+def test_of_several_volumes_the_first_is_taken_or_the_one_asked_for():
     values = np.stack([scan(4, 5, 6), scan(4, 5, 6) // 2], -1)
-    with pytest.raises(InputError, match=r"holds 2 volumes; say which with frame=0 \.\. 1"):
-        CT(8).read(nifti(values))
+    first = CT(8).read(nifti(values))
+    np.testing.assert_allclose(restored(first), values[..., 0], atol=1e-3)
+    assert first.record.notes[0].startswith("the first of 2 volumes")
     sample = CT(8, frame=1).read(nifti(values))
     np.testing.assert_allclose(restored(sample), values[..., 1], atol=1e-3)
     assert sample.record.notes[0] == "volume 1 of 2"
@@ -112,7 +113,7 @@ def truncated(content: bytes) -> bytes:
         (truncated(gzip.compress(nifti(scan(9, 9, 9)))), "damaged or truncated gzip data"),
         (nifti(scan(9, 9, 9))[:400], "is truncated: "),
         (nifti(scan(9, 9, 9))[:300], "is no NIfTI file|damaged or truncated NIfTI header"),
-        (nifti(np.full((3, 3, 3), np.nan, np.float32)), "27 voxels that are not finite; replace NaN and infinity"),
+        (nifti(np.full((3, 3, 3), np.nan, np.float32)), "27 voxels and none with a value"),
         (nifti(np.zeros((3, 3, 3), np.complex64)), "has complex voxels"),
         (nifti(np.zeros((3, 3, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")])), "has colour voxels"),
         (nifti(scan(3, 3, 3))[:296] + bytes(16) + nifti(scan(3, 3, 3))[312:], "has voxels without extent"),
@@ -136,7 +137,7 @@ def test_a_bad_file_is_an_error_that_names_it(content, cause, tmp_path, capfd):
         (np.zeros((4, 4)), r"array \(4, 4\): has 2 axes, not the 3 of a volume; give \(1, rows, columns\)"),
         (np.zeros((4, 0, 4)), r"has no voxels \(4 x 0 x 4\)"),
         (np.zeros((2, 2, 2), complex), "not plain numbers"),
-        (np.full((2, 2, 2), np.inf), "8 voxels that are not finite"),
+        (np.full((2, 2, 2), np.inf), "8 infinite voxels; replace them"),
         ((np.zeros((2, 2, 2)), (1, 2)), r"has a place of shape \(2,\); give the spacing"),
         ((np.zeros((2, 2, 2)), (1, -2, 3)), "give the spacing"),
         ((np.zeros((2, 2, 2)), np.full((4, 4), np.nan)), "an affine that is not 4 x 4 finite numbers"),
@@ -174,3 +175,15 @@ def test_real_labels_go_through_the_working_grid_and_back(shared_data):
         both = (back & (truth == label)).sum()
         assert 2 * both / (back.sum() + (truth == label).sum()) > 0.85, label
     assert sample.record.size == record.size
+
+
+def test_voxels_without_a_value_are_padding_and_infinite_ones_are_refused():
+    values = np.linspace(0, 100, 4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
+    gap = values.copy()
+    gap[0, 0, :3] = np.nan
+    sample = CT(8).read(nifti(gap))
+    assert any("3 padding voxels were read" in note for note in sample.record.notes)
+    assert bool(sample.data.isfinite().all())
+    gap[1, 1, 1] = np.inf
+    with pytest.raises(InputError, match="has 1 infinite voxels; replace them"):
+        CT(8).read(nifti(gap))

@@ -180,7 +180,7 @@ def test_too_short_a_series_for_a_fixed_context_is_refused():
         ("a.txt", b"1.5,2\n3,4\n", 0.55),
         ("a.txt", b"Once upon a time, there was a hen.\nIt had no teeth.\n", 0.2),
         ("a.csv", b"\x00\x01\x02", 0.2),
-        ("a.npy", b"", 0.1),
+        ("a.npy", b"", 0.2),
     ],
 )
 def test_claims(tmp_path, name, content, claim):

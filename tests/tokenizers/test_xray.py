@@ -109,10 +109,11 @@ def test_padding_does_not_count_and_is_dark(dicom, tmp_path):
     assert sample.record.notes == ("48 pixels are padding",)
 
 
-def test_of_several_frames_one_is_taken_when_asked(dicom, tmp_path):
+def test_of_several_frames_the_first_is_taken_or_the_one_asked_for(dicom, tmp_path):
     path = dicom(tmp_path / "run", np.stack([film(), film() // 2]), Modality="XA", NumberOfFrames=2)
-    with pytest.raises(InputError, match=r"run: holds 2 frames; say which with frame=0 \.\. 1"):
-        native().read(path)
+    first = native().read(path)
+    np.testing.assert_allclose(restored(first), film(), atol=0.02)
+    assert first.record.notes == ("the first of 2 frames",)
     np.testing.assert_allclose(restored(native(frame=1).read(path)), film() // 2, atol=0.02)
     with pytest.raises(InputError, match="no frame 7; 0 to 1 exist"):
         native(frame=7).read(path)

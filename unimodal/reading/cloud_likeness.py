@@ -46,7 +46,7 @@ def _array(start: bytes) -> float:
     kind = re.search(rb"'descr': '[<>|=]?[fiu]", start[10 : 12 + length])
     if shape is None or kind is None or int(shape[1]) < 8:
         return 0.0
-    return {3: 0.6, 6: 0.55, 4: 0.3, 7: 0.3}.get(int(shape[2]), 0.0)
+    return {3: 0.6, 6: 0.55, 4: 0.3}.get(int(shape[2]), 0.0)
 
 
 def _text(start: bytes, suffix: str) -> float:

@@ -34,12 +34,14 @@ class Columns:
         words: One list a column, all of one length, as they stand in the file, without the blanks around them.
         decimal_comma: Whether numbers are written with a comma.
         headed: Whether the file has a header.
+        titles: Lines above the table that are none of its rows.
     """
 
     names: tuple[str, ...]
     words: tuple[list[str], ...]
     decimal_comma: bool
     headed: bool
+    titles: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -67,8 +69,8 @@ def read_delimited(source: Any, *, what: str = "a table") -> Columns:
     if coding is None:
         raise InputError(name, f"is no text, so it is not {what}", text)
     told = re.match(r"sep=(.)\r?\n", text)  # a spreadsheet's own way to say it
-    delimiter = told[1] if told else _delimiter(text)
     text = text[told.end() :] if told else text
+    titles, text, delimiter = _untitled(text, told[1] if told else None)
     rows: list[list[str]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
@@ -88,6 +90,12 @@ def read_delimited(source: Any, *, what: str = "a table") -> Columns:
         rows = [row[:-1] for row in rows]
     if not rows:
         raise InputError(name, "is empty: no cell has anything in it", f"{what} has rows and columns")
+    while (
+        len(rows) > 2
+        and len(rows[0]) > 1
+        and sum(map(bool, rows[0])) == 1 < max(sum(map(bool, row)) for row in rows[1:11])
+    ):
+        titles.append(next(filter(None, rows.pop(0))))
     headed = _headed(rows)
     body = rows[1:] if headed else rows
     if not body:
@@ -95,7 +103,7 @@ def read_delimited(source: Any, *, what: str = "a table") -> Columns:
     given = rows[0] if headed else [""] * len(rows[0])
     names = _unique([word or f"column {i + 1}" for i, word in enumerate(given)])
     columns = tuple(list(column) for column in zip(*body, strict=True))
-    return Columns(names, columns, _decimal_comma(columns, delimiter), headed)
+    return Columns(names, columns, _decimal_comma(columns, delimiter), headed, tuple(titles))
 
 
 def numbers(words: Sequence[str], *, decimal_comma: bool = False) -> np.ndarray | None:
@@ -114,11 +122,22 @@ def numbers(words: Sequence[str], *, decimal_comma: bool = False) -> np.ndarray 
     return found
 
 
-def _delimiter(text: str) -> str:
-    """The delimiter that splits the first rows into the same number of fields, the most fields first."""
-    lines = [line for line in text.splitlines() if line.strip()][:50]
-    best, most = ",", 1
-    for delimiter in _DELIMITERS:
+def _untitled(text: str, delimiter: str | None) -> tuple[list[str], str, str]:
+    """The lines above the table, what is below them, and the delimiter of that."""
+    lines = text.splitlines(keepends=True)
+    shown = [i for i, line in enumerate(lines[:60]) if line.strip()]
+    for above in range(min(10, max(len(shown) - 1, 1))):
+        found = _delimiter([lines[i] for i in shown[above:]], _DELIMITERS if delimiter is None else delimiter)
+        if found is not None:
+            titles = [lines[i].strip() for i in shown[:above]]
+            return titles, "".join(lines[shown[above] :]) if above else text, found
+    return [], text, delimiter or ","
+
+
+def _delimiter(lines: list[str], among: str) -> str | None:
+    """The delimiter that splits every line, and most into the same number of fields, the most fields first."""
+    best, most = None, 1.0
+    for delimiter in among:
         counts = [len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
         if not counts or min(counts) < 2:
             continue
@@ -127,6 +146,10 @@ def _delimiter(text: str) -> str:
         if score > most:
             best, most = delimiter, score
     return best
+
+
+def _filled(row: list[str]) -> int:
+    return sum(map(bool, row))
 
 
 def _headed(rows: list[list[str]]) -> bool:

@@ -23,11 +23,11 @@ def read_dicom_picture(source: Any, name: str, *, frame: int | None, pixel_limit
     Args:
         source: A path, bytes or a binary file object.
         name: How to call it in messages.
-        frame: Which frame of a series of frames; None refuses several.
+        frame: Which frame of a series of frames; None takes the first and notes it.
         pixel_limit: The most pixels that are decoded.
 
     Raises:
-        InputError: it is no DICOM image, is damaged, has no decoder, or has several frames and ``frame`` is None.
+        InputError: it is no DICOM image, is damaged, has no decoder, or has no such frame.
     """
     data = open_dicom(source, name=name)
     if "Rows" not in data:
@@ -35,11 +35,9 @@ def read_dicom_picture(source: Any, name: str, *, frame: int | None, pixel_limit
         raise InputError(name, f"has no pixel data (its modality is {kind})", "give an image")
     planes = frame_values(data, name, pixel_limit=pixel_limit)
     count = len(planes)
-    if count > 1 and frame is None:
-        raise InputError(name, f"holds {count} frames", f"say which with frame=0 .. {count - 1}")
     if frame is not None and not 0 <= frame < count:
         raise InputError(name, f"holds {count} frames and no frame {frame}", f"0 to {count - 1} exist")
-    values, notes = planes[frame or 0], (f"frame {frame} of {count}",) if count > 1 else ()
+    values, notes = planes[frame or 0], (f"{_which(frame)} of {count} frames",) if count > 1 else ()
     if values.ndim == 3:
         grey = not np.ptp(values, axis=2).any()
         values, notes = luminance(values), notes if grey else (*notes, "its colours were read by their luminance")
@@ -84,3 +82,7 @@ def _one(value: Any) -> float | None:
     if value is None or str(value) == "":
         return None
     return float(value[0] if hasattr(value, "__getitem__") and not isinstance(value, str) else value)
+
+
+def _which(frame: int | None) -> str:
+    return "the first" if frame is None else f"number {frame}"

@@ -58,7 +58,8 @@ def read_series(entries: Sequence[tuple[str, Any]], *, name: str, frame: int | N
     Args:
         entries: (name for messages, path or bytes) of each file.
         name: Of the whole.
-        frame: Which image of each place counts where there are several (echoes, times); None refuses them.
+        frame: Which image of each place counts where there are several (echoes, times); None means the first, and the
+            record says so.
         voxel_limit: The most voxels that are decoded.
 
     Raises:
@@ -203,13 +204,14 @@ def _ordered(images: list[_Image], name: str, frame: int | None) -> tuple[list[_
         said = f"{len(uneven)} images lie at one place (as {uneven[0].image.name}) and {counts.most_common(1)[0][0]}"
         raise InputError(name, f"{said} at the others", "give one volume's files")
     each = len(places[0])
-    if each > 1 and frame is None:
-        raise InputError(name, f"has {each} images at each place", f"say which with frame=0 .. {each - 1}")
     if frame is not None and not 0 <= frame < each:
         raise InputError(name, f"has {each} images at each place and no frame {frame}", f"0 to {each - 1} exist")
     chosen = [place[frame or 0] for place in places]
     _even(chosen, name)
-    return chosen, [f"frame {frame} of {each} at each place"] if each > 1 else []
+    if each == 1:
+        return chosen, []
+    which = f"frame {frame}" if frame is not None else "the first"
+    return chosen, [f"{which} of {each} at each place"]
 
 
 def _even(slices: list[_Slice], name: str) -> None:

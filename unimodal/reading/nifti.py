@@ -29,7 +29,7 @@ def read_nifti(content: bytes, name: str, *, frame: int | None, voxel_limit: int
     Args:
         content: All bytes, not compressed.
         name: How to call it in messages.
-        frame: Which volume of a file with a fourth axis; None refuses several.
+        frame: Which volume of a file with a fourth axis; None takes the first and notes it.
         voxel_limit: The most voxels that are taken.
 
     Raises:
@@ -91,7 +91,7 @@ def pick_frame(values: np.ndarray, name: str, frame: int | None) -> tuple[np.nda
     if values.ndim == 4:
         count = values.shape[3]
         if frame is None:
-            raise InputError(name, f"holds {count} volumes", f"say which with frame=0 .. {count - 1}")
+            return values[..., 0], (f"the first of {count} volumes; frame=0 .. {count - 1} takes another",)
         if not 0 <= frame < count:
             raise InputError(name, f"holds {count} volumes and no frame {frame}", f"0 to {count - 1} exist")
         return values[..., frame], (f"volume {frame} of {count}",)

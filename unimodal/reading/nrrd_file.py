@@ -34,7 +34,7 @@ def read_nrrd(stream: IO[bytes], name: str, *, path: str | None, frame: int | No
         stream: The file's content.
         name: How to call it in messages.
         path: Where the file lies, for a header whose data lie in another file; None for bytes.
-        frame: Which volume of a file with a fourth axis; None refuses several.
+        frame: Which volume of a file with a fourth axis; None takes the first and notes it.
         voxel_limit: The most voxels that are taken.
 
     Raises:

@@ -17,7 +17,7 @@ __all__ = ["Volume"]
 class Volume:
     """Values in real units, and ``affine`` from voxel indices to mm right, anterior and superior of the origin.
 
-    A voxel that its scanner marked as padding is NaN; a file with other values that are not finite is refused.
+    A voxel that its scanner marked as padding is NaN, as is one that a file gives no value for.
 
     Args:
         name: How to call it in messages.

@@ -32,7 +32,7 @@ def read_volume(source: Any, *, frame: int | None = None, voxel_limit: int) -> V
         source: A path or bytes of a DICOM object, NIfTI or NRRD file (gzipped or not), or a zip archive of a DICOM
             series; a folder with one, at any depth; a list of such files; an array (z, y, x), superior, anterior and
             right; (array, spacing in mm of z, y, x) or (array, 4 x 4 affine from its indices to RAS mm).
-        frame: Which volume where a source holds several; None refuses them.
+        frame: Which volume where a source holds several; None takes the first and notes it.
         voxel_limit: The most voxels that are decoded.
 
     Raises:
