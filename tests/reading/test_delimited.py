@@ -61,6 +61,7 @@ def test_equal_names_are_told_apart():
         (b"sep=;\n", "is empty: no cell has anything in it"),
         (b"a,b\n", "has a header and no rows"),
         (b"a,b\n1,2\n1,2,3\n", "rows are ragged: line 3 has 3 fields, the first row 2"),
+        (b"sep=,\nA report\na,b\n1,2\n1,2,3\n", "rows are ragged: line 5 has 3 fields, the first row 2"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "is no text"),
         (bytes(range(128, 160)) * 20, "is no text"),
     ],

@@ -69,32 +69,9 @@ def read_delimited(source: Any, *, what: str = "a table") -> Columns:
     if coding is None:
         raise InputError(name, f"is no text, so it is not {what}", text)
     told = re.match(r"sep=(.)\r?\n", text)  # a spreadsheet's own way to say it
-    text = text[told.end() :] if told else text
-    titles, text, delimiter = _untitled(text, told[1] if told else None)
-    rows: list[list[str]] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    try:
-        for row in reader:
-            if not any(word.strip() for word in row):
-                continue
-            words = [word.strip() for word in row]
-            if rows and len(words) == len(rows[0]) + 1 and not words[-1]:
-                words.pop()  # a delimiter behind the last field
-            if rows and len(words) != len(rows[0]):
-                cause = f"line {reader.line_num} has {len(words)} fields, the first row {len(rows[0])}"
-                raise InputError(name, f"its rows are ragged: {cause}", "give every row the same number of fields")
-            rows.append(words)
-    except csv.Error as error:
-        raise InputError(name, f"is no {what.removeprefix('a ')} ({error} in line {reader.line_num})") from error
-    if len(rows) > 1 and len(rows[0]) > 1 and not rows[0][-1] and not any(row[-1] for row in rows):
-        rows = [row[:-1] for row in rows]
-    if not rows:
-        raise InputError(name, "is empty: no cell has anything in it", f"{what} has rows and columns")
-    while (
-        len(rows) > 2
-        and len(rows[0]) > 1
-        and sum(map(bool, rows[0])) == 1 < max(sum(map(bool, row)) for row in rows[1:11])
-    ):
+    titles, table, delimiter = _untitled(text[told.end() :] if told else text, told[1] if told else None)
+    rows = _rows(table, delimiter, name, what, above=text.count("\n") - table.count("\n"))
+    while len(rows) > 2 and _filled(rows[0]) == 1 < max(map(_filled, rows[1:11])):
         titles.append(next(filter(None, rows.pop(0))))
     headed = _headed(rows)
     body = rows[1:] if headed else rows
@@ -104,6 +81,35 @@ def read_delimited(source: Any, *, what: str = "a table") -> Columns:
     names = _unique([word or f"column {i + 1}" for i, word in enumerate(given)])
     columns = tuple(list(column) for column in zip(*body, strict=True))
     return Columns(names, columns, _decimal_comma(columns, delimiter), headed, tuple(titles))
+
+
+def _rows(text: str, delimiter: str, name: str, what: str, *, above: int) -> list[list[str]]:
+    """The rows that are not empty, all of one length; ``above`` lines of the file came before them."""
+    rows: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        for row in reader:
+            words = [word.strip() for word in row]
+            if not any(words):
+                continue
+            if rows and len(words) == len(rows[0]) + 1 and not words[-1]:
+                words.pop()  # a delimiter behind the last field
+            if rows and len(words) != len(rows[0]):
+                cause = f"line {above + reader.line_num} has {len(words)} fields, the first row {len(rows[0])}"
+                raise InputError(name, f"its rows are ragged: {cause}", "give every row the same number of fields")
+            rows.append(words)
+    except csv.Error as error:
+        line = above + reader.line_num
+        raise InputError(name, f"is no {what.removeprefix('a ')} ({error} in line {line})") from error
+    if not rows:
+        raise InputError(name, "is empty: no cell has anything in it", f"{what} has rows and columns")
+    while len(rows) > 1 and len(rows[0]) > 1 and not any(row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]
+    return rows
+
+
+def _filled(row: list[str]) -> int:
+    return sum(map(bool, row))
 
 
 def numbers(words: Sequence[str], *, decimal_comma: bool = False) -> np.ndarray | None:
@@ -136,7 +142,7 @@ def _untitled(text: str, delimiter: str | None) -> tuple[list[str], str, str]:
 
 def _delimiter(lines: list[str], among: str) -> str | None:
     """The delimiter that splits every line, and most into the same number of fields, the most fields first."""
-    best, most = None, 1.0
+    best, most = None, 0.0
     for delimiter in among:
         counts = [len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
         if not counts or min(counts) < 2:
