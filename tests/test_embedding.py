@@ -71,7 +71,7 @@ def test_a_run_over_a_folder_keeps_every_row_and_the_tokens(files, embedder, tmp
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "sound.wav").write_bytes(b"RIFF....")
     (tmp_path / "broken" / "notes.xyzw").write_bytes(b"?")
-    done = run(embedder, [folder, files["ct"], tmp_path / "broken"], tmp_path / "out")
+    done = run(embedder, [folder, tmp_path / "broken"], tmp_path / "out")
     rows = pq.read_table(done.table).to_pylist()
     assert (done.errors, len(rows)) == (2, len(WRITERS) + 2)
     for row in rows:
