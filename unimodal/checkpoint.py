@@ -160,7 +160,7 @@ def describe(model: nn.Module, info: Info) -> dict[str, Any]:
     """
     rows = []
     for top in info.parameters:
-        module = model.get_submodule(top) if top in dict(model.named_children()) else model
+        module = dict(model.named_modules()).get(top, model)
         names = [name for name in model.state_dict() if name == top or name.startswith(top + ".")]
         statuses = sorted({info.provenance.status(name) or "unknown" for name in names})
         rows.append(
