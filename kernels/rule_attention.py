@@ -1,0 +1,139 @@
+"""Attention under a rule: softmax or sigmoid weights, Toeplitz terms before and behind them, windows, causal order.
+
+Source: the equations of :mod:`unimodal.kernels.rule`; the multiplier behind the weights: Luo et al. 2022,
+arXiv:2205.13401, eq. 8.
+Axes: B batch, H heads, G key heads, N queries, M keys, K key width, V value width, O offsets.
+
+Tolerance of the tiles against :func:`reference`, outputs and gradients, relative to the largest value:
+
+    float64 1e-10    float32 5e-6    bfloat16 2e-2    float16 4e-3
+"""
+
+import torch
+from torch import Tensor
+
+from unimodal.kernels.attention import attention
+from unimodal.kernels.dispatch import Choice, Wish, decide
+from unimodal.kernels.rule import PLAIN, Rule, check_diagonals
+from unimodal.kernels.rule_library import tiled
+from unimodal.kernels.rule_reference import reference
+from unimodal.kernels.rule_tiles import Terms
+
+__all__ = ["choose", "reference", "rule_attention"]
+
+SDPA, TILES = "torch scaled_dot_product_attention", "tiles in torch"
+
+
+def rule_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rule: Rule = PLAIN,
+    *,
+    before: Tensor | None = None,
+    after: Tensor | None = None,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    lengths: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    implementation: Wish = "auto",
+) -> Tensor:
+    """o = (weights(scale q k^T + before + bias + level) * after) v over the keys that are seen; 0 where there is none.
+
+    Args:
+        rule: Which weights, over which keys.
+        before: Toeplitz term of the logits, by its diagonals (natural log units, finite): entry O // 2 + d belongs to
+            the offset d.
+        after: Toeplitz factor on the weights, by its diagonals; the weights are not normalised again.
+        bias: Broadcastable to (B, H, N, M), natural log units.
+        mask: Boolean, broadcastable to (B, H, N, M), True = may attend.
+        lengths: (B,) how many keys of each row there are; the ones behind them are padding.
+        cu_seqlens: (S + 1,) boundaries of packed sequences; then B = 1, N = M, and nothing crosses a boundary.
+        implementation: See :mod:`unimodal.kernels.dispatch`.
+
+    Shapes:
+        q: (B, H, N, K);  k: (B, G, M, K);  v: (B, G, M, V), H a multiple of G;  before, after: (H or 1, O), O odd and
+        at least 2 max(N, M) - 1 (of the longest sequence);  returns (B, H, N, V) in v's dtype.
+
+    Raises:
+        ValueError: heads do not divide; the mask is not boolean; mask or bias do not broadcast; the diagonals are too
+            few; or a packed batch comes with a mask, a bias, lengths, more than one row or another number of keys.
+        RuntimeError: ``implementation="require"`` and the fused path refuses.
+
+    Cost: O(B H N M K) time, or with a window W O(B H N W K); the fused path needs O(B H (N + M)) memory, and for
+    gradients it computes the weights once more.
+    """
+    _check(q, k, v, before, after, bias, mask, lengths, cu_seqlens)
+    chosen = choose(q, k, v, rule, before=before, after=after, implementation=implementation).implementation
+    if chosen == SDPA:
+        if lengths is not None:
+            within = (torch.arange(k.shape[2], device=k.device) < lengths[:, None])[:, None, None]
+            mask = within if mask is None else mask & within
+        options = {"bias": bias, "causal": rule.causal, "cu_seqlens": cu_seqlens, "scale": rule.scale}
+        return attention(q, k, v, mask=mask, **options)
+    if chosen == TILES:
+        return tiled(q, k, v, rule, Terms(before, after, bias, mask, lengths, cu_seqlens))
+    options = {"bias": bias, "mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
+    return reference(q, k, v, rule, before=before, after=after, **options)
+
+
+def choose(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rule: Rule = PLAIN,
+    *,
+    before: Tensor | None = None,
+    after: Tensor | None = None,
+    implementation: Wish = "auto",
+) -> Choice:
+    """Which implementation these arguments get, and why: torch's own for a plain softmax, tiles for the rest."""
+    plain = rule.weights == "softmax" and rule.window is None and before is None and after is None
+    refusal = None
+    if not (q.dtype == k.dtype == v.dtype):
+        refusal = f"q, k and v have different dtypes: {q.dtype}, {k.dtype}, {v.dtype}"
+    elif not q.is_floating_point():
+        refusal = f"{q.dtype} is not a floating-point dtype"
+    elif not plain and q.device.type not in ("cpu", "meta"):
+        refusal = f"the tiles are for the processor's cache, and q lies on {q.device}"
+    return decide(implementation, SDPA if plain else TILES, refusal)
+
+
+def _check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    before: Tensor | None,
+    after: Tensor | None,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    lengths: Tensor | None,
+    cu_seqlens: Tensor | None,
+) -> None:
+    if q.shape[1] % k.shape[1] or k.shape[1] != v.shape[1]:
+        raise ValueError(
+            f"{q.shape[1]} query heads are not a multiple of {k.shape[1]} key and {v.shape[1]} value heads"
+        )
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(f"mask must be boolean (True = may attend), not {mask.dtype}")
+    shape = (*q.shape[:3], k.shape[2])
+    for name, term in (("mask", mask), ("bias", bias)):
+        if term is not None and not _broadcasts(term.shape, shape):
+            raise ValueError(f"{name} {tuple(term.shape)} does not broadcast to (B, H, N, M) = {shape}")
+    longest = max(shape[2:])
+    if cu_seqlens is not None:
+        if q.shape[0] != 1 or q.shape[2] != k.shape[2]:
+            raise ValueError("a packed batch has one row and as many keys as queries")
+        if mask is not None or bias is not None or lengths is not None:
+            raise ValueError("a packed batch takes no mask, no bias and no lengths: their axes span the sequences")
+        longest = 1  # each sequence has its own length, which the implementation reads and checks
+    for name, term in (("before", before), ("after", after)):
+        if term is None:
+            continue
+        if term.ndim != 2 or term.shape[0] not in (1, q.shape[1]) or term.shape[1] % 2 == 0:
+            raise ValueError(f"{name} has the axes (heads or 1, an odd number of offsets), not {tuple(term.shape)}")
+    check_diagonals(longest, before=before, after=after)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
