@@ -8,6 +8,9 @@ A Toeplitz matrix is never made. Rows of a tile lie in reverse order, so that en
 strip of its diagonals: a view with strides (1, 1). Causal order and windows are such strips of 0 and -inf. Sums over
 diagonals come back the same way: with R columns of zeros behind each row, and read with rows one entry shorter, the
 tile has its diagonals in columns.
+
+Where the processor multiplies bfloat16 matrices, products are taken in it, from operands rounded to it; everything
+between the products is float32.
 """
 
 import math
@@ -71,7 +74,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, rule: Rule, terms: Terms) -> Tensor
             weight = work.weights(tile, work.queries(tile))
             if terms.after is not None:
                 weight.mul_(work.strip(work.after, tile))
-            value = torch.bmm(weight, work.v_HMV[tile.heads, tile.keys])
+            value = torch.bmm(work.narrowed(weight, tile), work.v_HMV[tile.heads, tile.keys])
             work.of_queries(out, tile).copy_(work.turned(value))
     return out
 
@@ -89,12 +92,12 @@ def backward(
     )
     for span in _spans(q, k, terms):
         work = _Work(q, k, v, rule, terms, span, buffers=4)
-        of_k_HMK, of_v_HMV = torch.zeros_like(work.k_HMK), torch.zeros_like(work.v_HMV)
+        of_k_HMK, of_v_HMV = (torch.zeros_like(t, dtype=dtype) for t in (work.k_HMK, work.v_HMV))
         for tile in work.tiles():
             q_HRK = work.queries(tile)
-            grad_HRV = work.turned(work.of_queries(grad, tile).to(dtype))
+            grad_HRV = work.turned(work.of_queries(grad, tile).to(work.narrow))
             weight = work.weights(tile, q_HRK)
-            of_weight = torch.bmm(grad_HRV, work.v_HMV[tile.heads, tile.keys].mT, out=work.buffer(2, tile))
+            of_weight = work.product(grad_HRV, work.v_HMV[tile.heads, tile.keys].mT, 2, tile)
             used = weight
             if terms.after is not None:
                 strip = work.strip(work.after, tile)
@@ -103,7 +106,7 @@ def backward(
                     work.add_diagonals(of_after, tile)
                 used = torch.mul(weight, strip, out=work.buffer(0, tile))
                 of_weight.mul_(strip)
-            of_v_HMV[tile.heads, tile.keys].baddbmm_(used.mT, grad_HRV)
+            work.add_product(of_v_HMV[tile.heads, tile.keys], work.narrowed(used, tile).mT, grad_HRV)
             of_logit = WEIGHTS[rule.weights].pull_back(of_weight, weight, work.buffer(0, tile))
             if of_before is not None:
                 work.wide(tile).copy_(of_logit)
@@ -111,9 +114,10 @@ def backward(
             if of_bias is not None:
                 into = work.of_pairs(of_bias, tile)
                 into.add_(_summed_to(work.turned(of_logit), into.shape))
+            of_logit = work.narrowed(of_logit, tile)
             value = torch.bmm(of_logit, work.k_HMK[tile.heads, tile.keys]).mul_(work.scale)
             work.of_queries(of_q, tile).copy_(work.turned(value))
-            of_k_HMK[tile.heads, tile.keys].baddbmm_(of_logit.mT, q_HRK, alpha=work.scale)
+            work.add_product(of_k_HMK[tile.heads, tile.keys], of_logit.mT, q_HRK, work.scale)
         for whole, part in ((of_k, of_k_HMK), (of_v, of_v_HMV)):
             groups = part.unflatten(0, (whole.shape[1], -1)).sum(1)
             whole[span.row, :, span.keys].copy_(groups)
@@ -128,12 +132,14 @@ class _Work:
     ) -> None:
         self.rule, self.terms, self.span, self.q = rule, terms, span, q
         self.dtype, self.heads = torch.promote_types(q.dtype, torch.float32), q.shape[1]
+        fast = q.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        self.narrow = q.dtype if fast else self.dtype
         self.scale = q.shape[-1] ** -0.5 if rule.scale is None else rule.scale
         queries, keys = span.sizes
         longest = max(queries, queries + span.shift)
         check_diagonals(longest, before=terms.before, after=terms.after)
         own = (t[span.row, :, span.keys].repeat_interleave(self.heads // t.shape[1], dim=0) for t in (k, v))
-        self.k_HMK, self.v_HMV = (t.to(self.dtype).contiguous() for t in own)
+        self.k_HMK, self.v_HMV = (t.to(self.narrow).contiguous() for t in own)
         level = -math.log(max(keys, 1)) if rule.level is None else rule.level
         self.level = torch.tensor(level, dtype=self.dtype, device=q.device)
         self.banded = rule.causal or rule.window is not None
@@ -146,6 +152,7 @@ class _Work:
         self.lanes = max(1, min(self.heads, CELLS // max(self.rows * seen, 1)))
         cells = self.lanes * self.rows * (keys + self.rows)
         self.held = [torch.empty(cells, dtype=self.dtype, device=q.device) for _ in range(buffers)]
+        self.held_narrow = torch.empty(cells, dtype=self.narrow, device=q.device) if fast else None
 
     def _added(self, level: float, longest: int) -> Tensor | None:
         """The strip (H or 1, O) that is added to the logits: the Toeplitz bias, what is not seen, and the level."""
@@ -182,7 +189,10 @@ class _Work:
         """The tile's weights, rows in reverse order where there are strips."""
         term = self.level if self.before is None else self.strip(self.before, tile)
         k_HKM, logit = self.k_HMK[tile.heads, tile.keys].mT, self.buffer(0, tile)
-        torch.baddbmm(term, q_HRK, k_HKM, alpha=self.scale, out=logit)
+        if self.held_narrow is None:
+            torch.baddbmm(term, q_HRK, k_HKM, alpha=self.scale, out=logit)
+        else:
+            torch.add(term, self.product(q_HRK, k_HKM, 0, tile), alpha=self.scale, out=logit)
         if self.terms.bias is not None:
             logit.add_(self.turned(self.of_pairs(self.terms.bias, tile)))
         if self.terms.mask is not None:
@@ -200,7 +210,7 @@ class _Work:
         return not self.banded or (within and tile.queries.stop + self.span.shift <= self.span.sizes[1])
 
     def queries(self, tile: _Tile) -> Tensor:
-        return self.turned(self.of_queries(self.q, tile).to(self.dtype))
+        return self.turned(self.of_queries(self.q, tile).to(self.narrow))
 
     def of_queries(self, whole: Tensor, tile: _Tile) -> Tensor:
         """The tile's rows of a tensor (B, H, N, ...)."""
@@ -225,6 +235,23 @@ class _Work:
     def buffer(self, index: int, tile: _Tile) -> Tensor:
         heads, rows, keys = tile.shape
         return self.held[index][: heads * rows * keys].view(tile.shape)
+
+    def product(self, a: Tensor, b: Tensor, index: int, tile: _Tile) -> Tensor:
+        """a b in a buffer, for what is done to the tile one by one."""
+        out = self.buffer(index, tile)
+        if self.held_narrow is None:
+            return torch.bmm(a, b, out=out)
+        return out.copy_(torch.bmm(a, b, out=self.held_narrow[: out.numel()].view_as(out)))
+
+    def narrowed(self, x: Tensor, tile: _Tile) -> Tensor:
+        """The tile as an operand of a product."""
+        return x if self.held_narrow is None else self.held_narrow[: x.numel()].view(tile.shape).copy_(x)
+
+    def add_product(self, into: Tensor, a: Tensor, b: Tensor, scale: float = 1.0) -> None:
+        if self.held_narrow is None:
+            into.baddbmm_(a, b, alpha=scale)
+        else:
+            into.add_(torch.bmm(a, b), alpha=scale)
 
     def wide(self, tile: _Tile) -> Tensor:
         """A buffer of the tile's shape, within one that has R columns of zeros behind it."""
