@@ -25,8 +25,9 @@ from unimodal.kernels.rule import WEIGHTS, Rule, check_diagonals
 
 __all__ = ["Terms", "backward", "forward"]
 
-# 128 rows of 1024 keys: half a megabyte in float32. Fewer rows for more keys, several heads for fewer.
-ROWS, FEWEST, CELLS = 128, 16, 128 * 1024
+# 256 rows of 1024 keys: a megabyte in float32. Fewer rows for more keys, several heads for fewer. Where a tile's rows
+# see different keys, the cells that none of them needs grow with the rows.
+ROWS, BANDED_ROWS, FEWEST, CELLS = 256, 128, 16, 256 * 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +148,10 @@ class _Work:
         self.after = None if terms.after is None else terms.after.to(self.dtype)
         self.reverse = self.before is not None or self.after is not None
 
-        seen = keys if rule.window is None else min(keys, 2 * rule.window + ROWS)
-        self.rows = max(1, min(queries, ROWS, max(FEWEST, CELLS // max(seen, 1))))
+        seen = keys if rule.window is None else min(keys, 2 * rule.window + BANDED_ROWS)
+        most = BANDED_ROWS if self.banded else ROWS
+        most = max(1, min(queries, most, max(FEWEST, CELLS // max(seen, 1))))
+        self.rows = -(-queries // -(-queries // most)) if queries else 1  # tiles of nearly one size
         self.lanes = max(1, min(self.heads, CELLS // max(self.rows * seen, 1)))
         cells = self.lanes * self.rows * (keys + self.rows)
         self.held = [torch.empty(cells, dtype=self.dtype, device=q.device) for _ in range(buffers)]
