@@ -9,6 +9,7 @@ float64 first.
 """
 
 import argparse
+import json
 import math
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.paired import compare
+from benchmarks.paired import RESULTS, compare, machine
 from unimodal.kernels.rule import Rule
 from unimodal.kernels.rule_attention import rule_attention
 from unimodal.kernels.rule_reference import reference
@@ -105,21 +106,25 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    dtype, code = getattr(torch, options.dtype), 0
+    dtype, code, rows = getattr(torch, options.dtype), 0, []
     q, k, v = (torch.randn(1, options.heads, options.tokens, WIDTH).to(dtype) for _ in range(3))
+    label = f"attention_rules-{options.dtype}"
     setting = {"shape": list(q.shape), "dtype": options.dtype, "threads": 1}
     with torch.inference_mode():
         for name, parts in comparisons(q, k, v).items():
             agree(parts["runs"], parts["judge"], options.dtype)
             candidates, ours = parts["runs"] | parts["beside"], next(iter(parts["runs"]))
-            for i, (base, goal) in enumerate(parts["goals"].items()):
-                label = f"attention-{name}-{options.dtype}" + ("" if i == 0 else "-" + base.split(",")[0])
-                report = compare(label, candidates, base=base, rounds=options.rounds, **setting)
+            for base, goal in parts["goals"].items():
+                report = compare(label, candidates, base=base, rounds=options.rounds, rule=name, **setting)
                 verdict = report.verdict(ours, goal)
                 print(f"{name} against {base}: {verdict.outcome}: {verdict.reason}\n\n{report.table()}\n")
                 code = code or verdict.exit_code
-                if options.save:
-                    print(report.save())
+                rows += report.rows()
+    if options.save:
+        about = machine()
+        path = RESULTS / about["machine"] / f"{about['date']}-{label}.json"
+        path.write_text(json.dumps([about | row for row in rows], indent=1) + "\n", encoding="utf-8")
+        print(path)
     return code
 
 

@@ -58,7 +58,8 @@ def rule_attention(
     Raises:
         ValueError: heads do not divide; the mask is not boolean; mask or bias do not broadcast; the diagonals are too
             few; or a packed batch comes with a mask, a bias, lengths, more than one row or another number of keys.
-        RuntimeError: ``implementation="require"`` and the fused path refuses.
+        RuntimeError: ``implementation="require"`` and the fused path refuses; or a gradient of a gradient is asked of
+            the tiles, which only ``implementation="reference"`` gives.
 
     Cost: O(B H N M K) time, or with a window W O(B H N W K); the fused path needs O(B H (N + M)) memory, and for
     gradients it computes the weights once more.

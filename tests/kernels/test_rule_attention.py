@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unimodal.kernels import rule_tiles
 from unimodal.kernels.attention import attention
-from unimodal.kernels.rule import Rule
+from unimodal.kernels.rule import WEIGHTS, Rule, Weights
 from unimodal.kernels.rule_attention import choose, rule_attention
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-6, torch.bfloat16: 2e-2}
@@ -214,6 +214,48 @@ def test_a_value_that_is_not_a_number_is_not_hidden():
     o = rule_attention(**leaves, mask=torch.ones(7, dtype=torch.bool), implementation="require")
     assert o[0, 0, 1].isnan().all()
     assert o[1].isfinite().all()
+
+
+def test_a_new_rule_is_one_row_of_the_table_in_every_implementation(monkeypatch):
+    relu = Weights(
+        torch.relu,
+        lambda logit, out: torch.clamp_min(logit, 0.0, out=out),
+        lambda grad, weight, out: torch.mul(grad, weight > 0.0, out=out),
+    )
+    monkeypatch.setitem(WEIGHTS, "relu", relu)
+    leaves = inputs(150, 150, "before", "after", width=32)
+    offset = torch.arange(150) - torch.arange(150)[:, None]
+
+    def equation_of_relu(q, k, v, before, after):
+        logit = q @ k.mT / 32**0.5 + before[:, offset + 149]
+        return ((offset <= 0) * torch.relu(logit) * after[:, offset + 149]) @ v
+
+    expected = gradients(equation_of_relu, leaves, torch.float64)
+    for dtype in (torch.float64, torch.float32):
+        for implementation in ("require", "reference"):
+            run = partial(rule_attention, rule=Rule("relu", causal=True), implementation=implementation)
+            assert largest_error(gradients(run, leaves, dtype), expected) < TOLERANCE[dtype]
+
+
+def test_float16_is_as_near_to_the_reference_as_stated():
+    leaves = {n: t.half() for n, t in inputs(100, 100, "before", "after").items()}
+    for rule in RULES.values():
+        fast = rule_attention(**leaves, rule=rule, implementation="require").double()
+        judge = rule_attention(**{n: t.double() for n, t in leaves.items()}, rule=rule, implementation="reference")
+        assert (fast - judge).abs().max() < 4e-3 * judge.abs().max()
+
+
+def test_a_gradient_of_a_gradient_is_refused_by_the_tiles_and_given_by_the_reference():
+    leaf = torch.randn(1, 1, 5, 8, dtype=torch.float64, requires_grad=True)
+    for implementation in ("require", "reference"):
+        o = rule_attention(leaf, leaf, leaf, Rule("sigmoid"), implementation=implementation)
+        (first,) = torch.autograd.grad(o.sum(), leaf, create_graph=True)
+        if implementation == "require":
+            with pytest.raises(RuntimeError, match="no autograd formula was registered"):
+                first.sum().backward()
+        else:
+            first.sum().backward()
+            assert leaf.grad is not None
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck's own
