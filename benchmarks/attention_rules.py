@@ -2,10 +2,10 @@
 
     python -m benchmarks.attention_rules [--tokens 1024] [--heads 12] [--dtype float32] [--rounds 15] [--save]
 
-Four comparisons, each with its goal as a ratio of CPU times: sigmoid against eager and against the fused softmax; the
-universal relative rule against eager; a Toeplitz bias against the fused softmax with the gathered bias; a window of 128
-against the fused softmax with a mask. Outputs are compared with :func:`unimodal.kernels.rule_reference.reference` in
-float64 first.
+Four comparisons, each with its goal as a ratio of CPU times: sigmoid against eager and against the fused softmax (0.75
+of its speed in float32, 1.1 in bfloat16); the universal relative rule against eager; a Toeplitz bias against the fused
+softmax with the gathered bias; a window of 128 against the fused softmax with a mask. Outputs are compared with
+:func:`unimodal.kernels.rule_reference.reference` in float64 first.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def comparisons(q: Tensor, k: Tensor, v: Tensor) -> dict[str, dict[str, Any]]:
                 "sigmoid, eager": lambda: (q @ k.mT * scale - math.log(tokens)).sigmoid() @ v,
             },
             "beside": {"softmax, torch": lambda: F.scaled_dot_product_attention(q, k, v)},
-            "goals": {"sigmoid, eager": 3.0, "softmax, torch": 0.75},
+            "goals": {"sigmoid, eager": 3.0, "softmax, torch": 0.75 if q.dtype == torch.float32 else 1.1},
         },
         "universal-relative": {
             "judge": judged(Rule(), before=before, after=after),
