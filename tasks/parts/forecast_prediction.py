@@ -93,10 +93,10 @@ class ForecastPrediction:
         )
 
     def render(self) -> dict[str, Any]:
-        """The chart of the shortest horizon, and its rows."""
+        """The chart of the shortest horizon, and its rows to five digits (the files have all of them)."""
         words = self._words(self.future[0][: self.horizons[0]])
         rows = [
-            {self.moment: moment, **{name: float(v) for name, v in zip(self.names, values, strict=True)}}
+            {self.moment: moment, **{name: float(f"{v:.5g}") for name, v in zip(self.names, values, strict=True)}}
             for moment, values in zip(words, self.forecast, strict=False)
         ]
         return {"image": self.chart(), "table": rows}

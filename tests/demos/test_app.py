@@ -25,14 +25,17 @@ TASKS = [name for name in catalog("tasks") if catalog("tasks").source(name) == "
 
 
 def content(answer: Any) -> Any:
-    """An answer with files in place of their paths, which differ from call to call."""
+    """An answer with files in place of their paths, which differ from call to call, and numbers to six digits.
+
+    Sums of float32 differ in the last digits with the number of threads, which a server's workers share.
+    """
     if isinstance(answer, dict):
         return {key: content(value) for key, value in answer.items()}
     if isinstance(answer, list | tuple):
         return [content(item) for item in answer]
     if isinstance(answer, str) and Path(answer).is_file():
         return hashlib.sha256(Path(answer).read_bytes()).hexdigest()
-    return answer
+    return float(f"{answer:.6g}") if isinstance(answer, float) else answer
 
 
 def configuration(server: Any) -> dict[str, Any]:
