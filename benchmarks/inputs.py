@@ -10,6 +10,7 @@ import sys
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -205,13 +206,15 @@ def _photo(rows: int, columns: int, seed: int) -> np.ndarray:
     return (plane - plane.min()) / (plane.max() - plane.min())
 
 
-def _dicom(kind: str, modality: str, pixels: np.ndarray):
+def _dicom(kind: str, modality: str, pixels: np.ndarray) -> Any:
     """A data set with what a reader needs, and nobody in it."""
-    import pydicom
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
 
-    data = pydicom.Dataset()
-    data.file_meta = pydicom.dataset.FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data: Any = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = kind
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.826.0.1.3680043.2.2.1"
     data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.826.0.1.3680043.2.3.1", "1.2.826.0.1.3680043.2.4.1"

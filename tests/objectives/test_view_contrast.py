@@ -80,7 +80,11 @@ def test_training_with_it_brings_views_of_one_input_together():
 
 
 def test_wrong_settings_and_a_batch_of_one_are_refused():
-    for settings, cause in (({"keep": 0.0}, "keep is a share"), ({"temperature": 0.0}, "temperature must")):
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"keep": 0.0}, "keep is a share"),
+        ({"temperature": 0.0}, "temperature must"),
+    )
+    for settings, cause in wrong:
         with pytest.raises(ValueError, match=cause):
             ViewContrast(4, **settings)
     with pytest.raises(ValueError, match="a batch of one input"):

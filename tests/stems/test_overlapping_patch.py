@@ -10,12 +10,14 @@ def test_each_token_is_the_projection_of_its_rectangle():
     stem = OverlappingPatchStem(5, patch=(4, 3), stride=(3, 2), channels=2).double()
     picture = torch.randn(1, 2, 12, 8, dtype=torch.float64)
     cells = stem(picture)
+    bias = stem.project.bias
+    assert bias is not None
     assert cells.shape == (1, 5, 3, 3)
     for y in range(3):
         for x in range(3):
             box = picture[0, :, 3 * y : 3 * y + 4, 2 * x : 2 * x + 3]
             for d in range(5):
-                value = (stem.project.weight[d] * box).sum() + stem.project.bias[d]
+                value = (stem.project.weight[d] * box).sum() + bias[d]
                 torch.testing.assert_close(cells[0, d, y, x], value)
 
 

@@ -10,13 +10,15 @@ def test_each_token_is_the_projection_of_its_box():
     stem = TubeletStem(5, patch=(2, 3, 4), channels=2).double()
     clip = torch.randn(1, 2, 5, 7, 9, dtype=torch.float64)
     cells = stem(clip)
+    bias = stem.project.bias
+    assert bias is not None
     assert cells.shape == (1, 5, 2, 2, 2)
     for t in range(2):
         for y in range(2):
             for x in range(2):
                 box = clip[0, :, 2 * t : 2 * t + 2, 3 * y : 3 * y + 3, 4 * x : 4 * x + 4]
                 for d in range(5):
-                    value = (stem.project.weight[d] * box).sum() + stem.project.bias[d]
+                    value = (stem.project.weight[d] * box).sum() + bias[d]
                     torch.testing.assert_close(cells[0, d, t, y, x], value)
 
 

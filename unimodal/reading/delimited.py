@@ -154,10 +154,6 @@ def _delimiter(lines: list[str], among: str) -> str | None:
     return best
 
 
-def _filled(row: list[str]) -> int:
-    return sum(map(bool, row))
-
-
 def _headed(rows: list[list[str]]) -> bool:
     """The first row is a header if it is no row of values: names, with a number below at least one of them."""
     first = rows[0]
