@@ -213,10 +213,10 @@ def _dicom(kind: str, modality: str, pixels: np.ndarray) -> Any:
     from pydicom.uid import ExplicitVRLittleEndian
 
     data: Any = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = kind
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.826.0.1.3680043.2.2.1"
+    meta: Any = FileMetaDataset()
+    data.file_meta, meta.TransferSyntaxUID = meta, ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = data.SOPClassUID = kind
+    meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.826.0.1.3680043.2.2.1"
     data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.826.0.1.3680043.2.3.1", "1.2.826.0.1.3680043.2.4.1"
     data.Modality, data.PatientName, data.PatientID = modality, "", ""
     data.Rows, data.Columns = pixels.shape
