@@ -16,9 +16,7 @@ from unimodal.ffns.gated import Gated
 from unimodal.ffns.plain import Plain
 from unimodal.mixers.full import Full
 from unimodal.model import Model
-from unimodal.norms.crms import CompressedRMSNorm
 from unimodal.norms.layer import LayerNorm
-from unimodal.norms.rms import RMSNorm
 from unimodal.side import Side
 from unimodal.transformer import Transformer
 
@@ -117,10 +115,19 @@ def _linear(weight: Tensor, bias: Tensor | None, like: Tensor) -> nn.Linear:
     return made
 
 
-def _norm(norm: LayerNorm, compressed: bool) -> nn.Module:
-    dim = len(norm.weight)
-    made = CompressedRMSNorm(dim - 1, eps=norm.eps) if compressed else RMSNorm(dim, eps=norm.eps)
-    return made.to(norm.weight).requires_grad_(False)  # its weight of ones stands in the maps behind it
+class _Scale(nn.Module):
+    """RMS norm, or the compressed one, without a weight: one pass for the sum of squares and one for the product."""
+
+    def __init__(self, norm: LayerNorm, compressed: bool) -> None:
+        super().__init__()
+        self.dim, self.eps, self.compressed = len(norm.weight), norm.eps, compressed
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).square()
+        if self.compressed:
+            square = square + x.sum(-1, keepdim=True, dtype=dtype).square()
+        return (x * torch.rsqrt(square / self.dim + self.eps)).to(x.dtype)
 
 
 class _Bare(nn.Module):
@@ -128,11 +135,11 @@ class _Bare(nn.Module):
 
     def __init__(self, norm: LayerNorm, compressed: bool) -> None:
         super().__init__()
-        self.norm = _norm(norm, compressed)
+        self.norm = _Scale(norm, compressed)
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
         side.honour("mask", "bias", "causal", "lengths", "cu_seqlens")
-        return self.norm(x, side)
+        return self.norm(x)
 
 
 class _Entering(nn.Module):
@@ -154,11 +161,11 @@ class _Leaving(nn.Module):
 
     def __init__(self, norm: LayerNorm, compressed: bool) -> None:
         super().__init__()
-        self.norm, self.compressed = _norm(norm, compressed), compressed
+        self.norm, self.compressed = _Scale(norm, compressed), compressed
         self.weight, self.bias = norm.weight, norm.bias
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
-        y = self.norm(x, side)
+        y = self.norm(x)
         if self.compressed:
             y = torch.cat([y, -y.sum(-1, keepdim=True)], -1)
         y = y * self.weight
