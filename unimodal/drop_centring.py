@@ -45,6 +45,9 @@ def drop_centring(model: Model, *, compressed: bool = False) -> Model:
         ValueError: the model is not made of pre-norm or parallel :class:`Block` with layer norms, a mixer ``Full`` and
             a feed-forward ``Plain`` or ``Gated``, or has no layer norm behind the blocks. The copy refuses a memory,
             whose keys and values pass no norm.
+
+    Cost: the norms alone are faster on a CPU; a whole small model was not (a width of D - 1 suits its matrix kernels
+        less). Measure before use.
     """
     core: Any = model.transformer
     if type(core) is not Transformer or type(core.norm) is not LayerNorm:
