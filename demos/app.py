@@ -182,8 +182,13 @@ def _fill(tab: Tab, desk: Desk) -> None:
 
 
 def _told(title: str, error: InputError | CheckpointError) -> gr.Error:
-    """The error's own words in the page, which takes them for HTML, until they are closed."""
-    return gr.Error(html.escape(str(error), quote=False), duration=None, title=title, print_exception=False)
+    """The error's own words in the page, which takes them for HTML, until they are closed.
+
+    Of a file that was handed in only the name is told: where the server keeps it is nobody's concern.
+    """
+    kept = str(Path(error.source).name) if isinstance(error, InputError) else error.source
+    words = str(type(error)(kept, error.cause, error.remedy))
+    return gr.Error(html.escape(words, quote=False), duration=None, title=title, print_exception=False)
 
 
 def _masthead(tasks: int, device: str) -> str:

@@ -84,7 +84,10 @@ def viewer(kind: str, colours: Mapping[str, str] | None = None) -> Viewer:
         return Viewer(gr.AnnotatedImage(label="Segments", height=380, color_map=dict(colours or {}) or None), _segments)
     if kind == "image":
         buttons: list[Any] = ["download", "fullscreen"]
-        return Viewer(gr.Image(label="Result", format="png", interactive=False, buttons=buttons), lambda value: value)
+        return Viewer(
+            gr.Image(label="Result", show_label=False, format="png", interactive=False, buttons=buttons),
+            lambda value: value,
+        )
     if kind == "text":
         return Viewer(gr.Textbox(label="Text", interactive=False, lines=2, buttons=["copy"]), lambda value: value)
     if kind == "table":

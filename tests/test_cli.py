@@ -4,12 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 
 from unimodal.__main__ import main
 from unimodal.catalog import FAMILIES, catalog
+from unimodal.cli.settings import task_options
 
 
 @pytest.fixture
@@ -169,3 +171,16 @@ def test_doctor_finds_devices_kernels_packages_and_weights(run):
     for word in ("cpu", "attention on cpu", "gradio", "task classification", "torch"):
         assert word in out
     assert (code == 0) == ("all is well" in out)
+
+
+def test_options_of_a_task_are_json_or_words():
+    task = SimpleNamespace(name="t", build=lambda encoder, *, horizons=(1,), units="own": None)
+    assert task_options(task, ["horizons=[24, 48]", "units=published"]) == {"horizons": (24, 48), "units": "published"}
+    for word, cause in (("horizons", "takes NAME=VALUE, not 'horizons'"), ("size=3", "it takes: horizons, units")):
+        with pytest.raises(ValueError, match=cause):
+            task_options(task, [word])
+
+
+def test_an_unknown_option_is_one_line_and_the_code_of_wrong_usage(tmp_path, capsys):
+    assert main(["train", "forecasting", str(tmp_path), "--out", str(tmp_path / "x"), "--option", "size=3"]) == 2
+    assert "the task 'forecasting' has no option 'size'; it takes:" in capsys.readouterr().err

@@ -1,5 +1,8 @@
 """Settings: options that several commands take, and the task that they name."""
 
+import inspect
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +19,7 @@ __all__ = [
     "Workers",
     "known_task",
     "ready_task",
+    "task_options",
     "torch_device",
 ]
 
@@ -62,6 +66,29 @@ def known_task(name: str) -> Any:
     except (Exception, SystemExit) as error:
         cause = f"{type(error).__name__}: {error}"
         raise ImportError(f"the task {name!r} of {tasks.source(name)} cannot be used: {cause}") from error
+
+
+def task_options(task: Any, given: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` words as keywords of the task's ``build``: values are JSON if they can be, else words.
+
+    Raises:
+        ValueError: a word has no ``=``, or ``build`` takes no such option.
+    """
+    known = list(inspect.signature(task.build).parameters)[1:]
+    options: dict[str, Any] = {}
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ValueError(f"--option takes NAME=VALUE, not {word!r}")
+        if name not in known:
+            takes = f"it takes: {', '.join(known)}" if known else "it takes none"
+            raise ValueError(f"the task {task.name!r} has no option {name!r}; {takes}")
+        try:
+            found = json.loads(value)
+        except json.JSONDecodeError:
+            found = value
+        options[name] = tuple(found) if isinstance(found, list) else found
+    return options
 
 
 def torch_device(name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from unimodal.cli.settings import Device, Workers, known_task, torch_device
+from unimodal.cli.settings import Device, Workers, known_task, task_options, torch_device
 
 __all__ = ["train"]
 
@@ -18,6 +18,10 @@ def train(
     validation: Annotated[Path | None, typer.Option(help="A labelled data set to measure on.")] = None,
     classes: Annotated[
         str | None, typer.Option(help="Names in their order, with commas; found in DATA by default.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE of the task's own, VALUE in JSON or a word; repeatable.", show_default=False),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 500,
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 64,
@@ -35,8 +39,9 @@ def train(
     from unimodal.fitting import fit_task
     from unimodal.training import Progress
 
-    known_task(task)
-    options = {"classes": tuple(name.strip() for name in classes.split(","))} if classes else {}
+    options = task_options(known_task(task), option or [])
+    if classes:
+        options["classes"] = tuple(name.strip() for name in classes.split(","))
     with progress("steps") as tell:
 
         def report(now: Progress) -> None:
