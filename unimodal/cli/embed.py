@@ -83,11 +83,10 @@ def _show(ready: Any, sources: list[str], column: str | None, recursive: bool, s
             continue
         found, ok = result.prediction, ok + 1
         count, width = found.tokens.shape
-        first = " ".join(f"{v:+.3f}" for v in found.vector[:4].tolist())
+        first = " ".join(f"{v:+.2f}" for v in found.vector[:2].tolist())
         lattice = " x ".join(map(str, found.lattice))
-        table.add_row(
-            escape(result.name), found.modality, f"{count} x {width}", lattice, f"{len(found.vector)}: {first} ..."
-        )
+        cells = (found.modality, f"{count} x {width}", lattice, f"{len(found.vector)}: {first} ...")
+        table.add_row(escape(Path(result.name).name), *cells)
     if ok:
         Console().print(table)
     for words in errors:
