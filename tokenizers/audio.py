@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
+from unimodal.collation import collated
 from unimodal.part import Part
 from unimodal.reach import Reach
 from unimodal.reading.sound import read_sound
@@ -138,11 +138,7 @@ class Audio(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        waves = tuple(sample.data for sample in samples)
-        uniform = len({len(wave) for wave in waves}) == 1
-        return Batch("audio", torch.stack(waves) if uniform else waves, tuple(s.record for s in samples))
+        return collated("audio", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._cells, modality="audio")

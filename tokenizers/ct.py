@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.collation import collated, in_one
 from unimodal.errors import InputError
 from unimodal.part import Part
 from unimodal.reading.dicom import RADIOGRAPHS, dicom_modality
@@ -203,11 +203,7 @@ class CT(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        scans = tuple(sample.data for sample in samples)
-        uniform = len({tuple(scan.shape) for scan in scans}) == 1
-        return Batch("ct", torch.stack(scans) if uniform else scans, tuple(s.record for s in samples))
+        return collated("ct", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._cells, modality="ct")
@@ -226,8 +222,7 @@ class CT(nn.Module):
             values_NK = projected_from(x_ND, self.stem.project.weight, self.stem.project.bias)
             boxes = values_NK.view(*grid, *self.stride).permute(0, 3, 1, 4, 2, 5)
             scans.append(boxes.reshape(1, *(n * s for n, s in zip(grid, self.stride, strict=True))).float())
-        uniform = len({scan.shape for scan in scans}) == 1
-        return Batch("ct", torch.stack(scans) if uniform else tuple(scans))
+        return Batch("ct", in_one(scans))
 
     def restore(self, values: Tensor, record: VolumeRecord, *, fill: float | None = None) -> Tensor:
         """See :meth:`unimodal.reading.volume_record.VolumeRecord.restore`."""

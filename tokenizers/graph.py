@@ -15,6 +15,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.collation import collated, in_one
 from unimodal.errors import InputError
 from unimodal.node_identifiers import IDENTIFIERS, laplacian_identifiers, random_identifiers
 from unimodal.reading.graph_data import GraphData
@@ -159,11 +160,7 @@ class Graph(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        data = tuple(sample.data for sample in samples)
-        uniform = len({item.shape for item in data}) == 1
-        return Batch("graph", torch.stack(data) if uniform else data, tuple(s.record for s in samples))
+        return collated("graph", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._embed, modality="graph")
@@ -177,8 +174,7 @@ class Graph(nn.Module):
         tokens = tokens.lattice()
         tokens.side.lattices(tokens.sequences)
         found = tuple(projected_from(x_ND, self.project.weight, None).float() for x_ND in tokens.split())
-        uniform = len({item.shape for item in found}) == 1
-        return Batch("graph", torch.stack(found) if uniform else found)
+        return Batch("graph", in_one(found))
 
     def _embed(self, cells: Tensor) -> Tensor:
         cells = self._turned(cells) if self.training else cells

@@ -8,6 +8,7 @@ Axes: B cubes, G band groups, R rows and C columns of cells, D width, b, y, x ba
 import mmap
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.collation import as_their_tokens, collated, in_one
 from unimodal.errors import InputError
 from unimodal.part import Part
 from unimodal.reading.cube import AXES, open_cube
@@ -162,16 +164,10 @@ class Hyperspectral(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        data, records = tuple(s.data for s in samples), tuple(s.record for s in samples)
-        uniform = len({item.shape for item in data}) == 1
-        waves = [record.token_wavelengths() for record in records]
+        batch = collated("hyperspectral", samples)
+        waves = [record.token_wavelengths() for record in batch.records]
         known = [wave for wave in waves if wave is not None]
-        extra = {}
-        if len(known) == len(waves):
-            extra["positions"] = torch.stack(known) if uniform else torch.cat(known)[None]
-        return Batch("hyperspectral", torch.stack(data) if uniform else data, records, extra)
+        return replace(batch, extra={"positions": as_their_tokens(known, batch)}) if len(known) == len(waves) else batch
 
     def forward(self, batch: Batch) -> Tokens:
         tokens = tokens_of_cells(batch.data, self._embed, modality="hyperspectral")
@@ -193,8 +189,7 @@ class Hyperspectral(nn.Module):
             values = projected_from(x_ND, project.weight, project.bias).float().reshape(*grid, *cell)
             values = values.permute(0, 3, 1, 4, 2, 5)  # G, bands, R, rows, C, columns
             found.append(values.flatten(4, 5).flatten(2, 3).flatten(0, 1)[None])
-        uniform = len({item.shape for item in found}) == 1
-        return Batch("hyperspectral", torch.stack(found) if uniform else tuple(found))
+        return Batch("hyperspectral", in_one(found))
 
     def _embed(self, values: Tensor) -> Tensor:
         return self.stem(values.to(next(self.stem.parameters()).dtype))

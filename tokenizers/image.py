@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
+from unimodal.collation import collated, in_one
 from unimodal.part import Part
 from unimodal.patches import pictures_from
 from unimodal.reading.channels import Planes, open_planes
@@ -128,11 +129,7 @@ class Image(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        pixels = tuple(sample.data for sample in samples)
-        uniform = len({tuple(p.shape) for p in pixels}) == 1
-        return Batch("image", torch.stack(pixels) if uniform else pixels, tuple(s.record for s in samples))
+        return collated("image", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._cells, modality="image")
@@ -151,8 +148,7 @@ class Image(nn.Module):
             (255 * (pixels * std.to(pixels) + mean.to(pixels))).round_().clamp_(0, 255).to(torch.uint8)
             for pixels in pictures_from(tokens, self.stem)
         ]
-        uniform = len({picture.shape for picture in pictures}) == 1
-        return Batch("image", torch.stack(pictures) if uniform else tuple(pictures))
+        return Batch("image", in_one(pictures))
 
     def restore(self, values: Tensor, record: ImageRecord, *, fill: float | None = None) -> Tensor:
         """See :meth:`unimodal.reading.geometry.ImageRecord.restore`."""

@@ -6,6 +6,7 @@ Axes: B recordings, S sensors of three axes, L steps, P steps of a token, T = L 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.collation import as_their_tokens, collated, in_one
 from unimodal.errors import InputError
 from unimodal.reading.inertial import KINDS, UNITS, Triad, triads_of, unit_of
 from unimodal.reading.series import Series, SeriesRecord, open_series
@@ -171,13 +173,9 @@ class IMU(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        values = tuple(sample.data[0] for sample in samples)
         kinds = [sample.data[1].repeat_interleave(self._cells_of(sample.data[0])) for sample in samples]
-        uniform = len({tuple(v.shape) for v in values}) == 1
-        extra = {"kinds": torch.stack(kinds) if uniform else torch.cat(kinds)[None]}
-        return Batch("imu", torch.stack(values) if uniform else values, tuple(s.record for s in samples), extra)
+        batch = collated("imu", [replace(sample, data=sample.data[0]) for sample in samples])
+        return replace(batch, extra={"kinds": as_their_tokens(kinds, batch)})
 
     def forward(self, batch: Batch) -> Tokens:
         tokens = tokens_of_cells(batch.data, self._cells, modality="imu")
@@ -199,9 +197,8 @@ class IMU(nn.Module):
             own_NAP = values[:, : 9 * self.patch].unflatten(1, (3, self.patch, 3))[..., 1]
             found.append(own_NAP.unflatten(0, (sensors, cells)).transpose(1, 2).flatten(2).float())
             kinds.append(values[:, 9 * self.patch :].argmax(1))
-        uniform = len({tuple(values.shape) for values in found}) == 1
-        extra = {"kinds": torch.stack(kinds) if uniform else torch.cat(kinds)[None]}
-        return Batch("imu", torch.stack(found) if uniform else tuple(found), extra=extra)
+        batch = Batch("imu", in_one(found))
+        return replace(batch, extra={"kinds": as_their_tokens(kinds, batch)})
 
     def restore(self, values: Tensor, record: SeriesRecord) -> Tensor:
         """See :meth:`unimodal.reading.series.SeriesRecord.restore`."""

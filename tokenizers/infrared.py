@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
+from unimodal.collation import collated, in_one
 from unimodal.part import Part
 from unimodal.patches import pictures_from
 from unimodal.reading.grey import fit_grey, is_deep_grey, read_grey
@@ -116,11 +116,7 @@ class Infrared(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        pixels = tuple(sample.data for sample in samples)
-        uniform = len({tuple(p.shape) for p in pixels}) == 1
-        return Batch("infrared", torch.stack(pixels) if uniform else pixels, tuple(s.record for s in samples))
+        return collated("infrared", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._cells, modality="infrared")
@@ -132,8 +128,7 @@ class Infrared(nn.Module):
             ValueError: as :func:`unimodal.patches.pictures_from`.
         """
         pictures = [picture.float() for picture in pictures_from(tokens, self.stem)]
-        uniform = len({picture.shape for picture in pictures}) == 1
-        return Batch("infrared", torch.stack(pictures) if uniform else tuple(pictures))
+        return Batch("infrared", in_one(pictures))
 
     def restore(self, values: Tensor, record: IntensityRecord, *, fill: float | None = None) -> Tensor:
         """See :meth:`unimodal.reading.geometry.ImageRecord.restore`."""

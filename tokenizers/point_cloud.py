@@ -17,6 +17,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
+from unimodal.collation import collated
 from unimodal.errors import InputError
 from unimodal.farthest_points import farthest_points
 from unimodal.group_encoder import GroupEncoder
@@ -162,12 +163,7 @@ class PointCloud(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        clouds = tuple(sample.data for sample in samples)
-        uniform = len({tuple(cloud.shape) for cloud in clouds}) == 1
-        records = tuple(sample.record for sample in samples)
-        return Batch("point_cloud", torch.stack(clouds) if uniform else clouds, records)
+        return collated("point_cloud", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         tokens = tokens_of_cells(batch.data, self._cells, modality="point_cloud")

@@ -16,6 +16,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.collation import collated, in_one
 from unimodal.column_cells import ColumnCells
 from unimodal.errors import InputError
 from unimodal.reading.opening import source_name
@@ -154,11 +155,7 @@ class Table(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        data = tuple(sample.data for sample in samples)
-        uniform = len({item.shape for item in data}) == 1
-        return Batch("table", torch.stack(data) if uniform else data, tuple(s.record for s in samples))
+        return collated("table", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._embed, modality="table")
@@ -180,8 +177,7 @@ class Table(nn.Module):
                 found.append(projected_from(x_ND, self.project.weight, None).float().unflatten(0, (rows, columns)))
             else:
                 found.append(self.cells.inverse(x_ND.unflatten(0, (rows, columns))))
-        uniform = len({item.shape for item in found}) == 1
-        return Batch("table", torch.stack(found) if uniform else tuple(found))
+        return Batch("table", in_one(found))
 
     def _embed(self, cells: Tensor) -> Tensor:
         if self.columns is not None:

@@ -6,6 +6,7 @@ Axes: B series, C channels, L steps, P patch length, T patches of a channel, N =
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.collation import as_their_tokens, collated, in_one
 from unimodal.errors import InputError
 from unimodal.reading.gaps import fill_gaps
 from unimodal.reading.series import Series, SeriesRecord, open_series
@@ -160,17 +162,13 @@ class TimeSeries(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        data, records = tuple(sample.data for sample in samples), tuple(sample.record for sample in samples)
-        uniform = len({tuple(d.shape) for d in data}) == 1
-        extra = {}
-        if any(record.times_s is not None for record in records):
-            places = [self._places(d, record) for d, record in zip(data, records, strict=True)]
-            if self.channel_independent:
-                places = [place[..., 1:] for place in places]
-            extra["positions"] = torch.stack(places) if uniform else torch.cat(places)[None]
-        return Batch("time_series", torch.stack(data) if uniform else data, records, extra)
+        batch = collated("time_series", samples)
+        if all(record.times_s is None for record in batch.records):
+            return batch
+        places = [self._places(sample.data, sample.record) for sample in samples]
+        if self.channel_independent:
+            places = [place[..., 1:] for place in places]
+        return replace(batch, extra={"positions": as_their_tokens(places, batch)})
 
     def forward(self, batch: Batch) -> Tokens:
         data: Any = batch.data
@@ -179,9 +177,7 @@ class TimeSeries(nn.Module):
             tokens = tokens_of_cells(data, self._cells, modality="time_series")
         else:
             rows = data.flatten(0, 1) if isinstance(data, Tensor) else [row for series in data for row in series]
-            tokens = tokens_of_cells(
-                rows, lambda rows_BL: self._cells(rows_BL[:, None])[:, :, 0], modality="time_series"
-            )
+            tokens = tokens_of_cells(rows, self._alone, modality="time_series")
             if places is not None and tokens.side.cu_seqlens is None:
                 places = places.reshape(*tokens.x.shape[:2], 1)
         return tokens if places is None else tokens.replace(positions=places)
@@ -207,8 +203,7 @@ class TimeSeries(nn.Module):
             how: dict[str, Any] = {"output_size": length, "kernel_size": (1, self.patch), "stride": (1, self.stride)}
             total, count = (F.fold(p, **how)[:, 0, 0] for p in (patches_CPT, torch.ones_like(patches_CPT)))
             found.append((total / count).float())
-        uniform = len({tuple(series.shape) for series in found}) == 1
-        return Batch("time_series", torch.stack(found) if uniform else tuple(found))
+        return Batch("time_series", in_one(found))
 
     def restore(self, values: Tensor, record: SeriesRecord) -> Tensor:
         """See :meth:`unimodal.reading.series.SeriesRecord.restore`."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.collation import collated, in_one
 from unimodal.instance_scale import instance_scale
 from unimodal.reading.even_steps import even_steps
 from unimodal.reading.series import Series, open_series
@@ -112,11 +113,7 @@ class Variates(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        rows, records = tuple(sample.data for sample in samples), tuple(sample.record for sample in samples)
-        even = len({len(row) for row in rows}) == 1
-        return Batch("variates", torch.stack(rows) if even else rows, records)
+        return collated("variates", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._embedded, modality="variates")
@@ -128,8 +125,7 @@ class Variates(nn.Module):
             ValueError: the width is too small.
         """
         rows = [projected_from(x_ND, self.embed.weight, self.embed.bias).float() for x_ND in tokens.split()]
-        even = len({len(row) for row in rows}) == 1
-        return Batch("variates", torch.stack(rows) if even else tuple(rows))
+        return Batch("variates", in_one(rows))
 
     def _embedded(self, window_BNL: Tensor) -> Tensor:
         weight = self.embed.weight

@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.collation import collated, in_one
 from unimodal.errors import InputError
 from unimodal.part import Part
 from unimodal.reading.animation import shown_for
@@ -201,11 +202,7 @@ class Video(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        pixels = tuple(sample.data for sample in samples)
-        uniform = len({tuple(p.shape) for p in pixels}) == 1
-        return Batch("video", torch.stack(pixels) if uniform else pixels, tuple(s.record for s in samples))
+        return collated("video", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._cells, modality="video")
@@ -229,8 +226,7 @@ class Video(nn.Module):
             clip = boxes.permute(3, 0, 4, 1, 5, 2, 6).flatten(5, 6).flatten(3, 4).flatten(1, 2)
             scale, shift = (clip.new_tensor(numbers).view(3, 1, 1, 1) for numbers in (self.std, self.mean))
             clips.append((255 * (clip * scale + shift)).round_().clamp_(0, 255).to(torch.uint8))
-        uniform = len({clip.shape for clip in clips}) == 1
-        return Batch("video", torch.stack(clips) if uniform else tuple(clips))
+        return Batch("video", in_one(clips))
 
     def restore(self, values: Tensor, record: ClipRecord, **options: Any) -> Tensor:
         """See :meth:`unimodal.reading.clip_record.ClipRecord.restore`."""

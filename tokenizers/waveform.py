@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.cells import projected_from, tokens_of_cells
+from unimodal.collation import collated, in_one
 from unimodal.part import Part
 from unimodal.reach import Reach
 from unimodal.reading.sound import read_sound
@@ -131,11 +131,7 @@ class Waveform(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        waves = tuple(sample.data for sample in samples)
-        uniform = len({len(wave) for wave in waves}) == 1
-        return Batch("waveform", torch.stack(waves) if uniform else waves, tuple(s.record for s in samples))
+        return collated("waveform", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._cells, modality="waveform")
@@ -154,8 +150,7 @@ class Waveform(nn.Module):
         project = stem.project
         waves = [projected_from(x_ND, project.weight, project.bias).flatten() for x_ND in tokens.lattice().split()]
         waves = [wave.to(tokens.x.dtype) for wave in waves]
-        uniform = len({len(wave) for wave in waves}) == 1
-        return Batch("waveform", torch.stack(waves) if uniform else tuple(waves))
+        return Batch("waveform", in_one(waves))
 
     def restore(self, values: Tensor, record: SoundRecord, *, rate_hz: float = 100.0) -> Tensor:
         """See :meth:`unimodal.reading.sound_record.SoundRecord.restore`."""

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 import torch.nn as nn
 from PIL import Image as Pillow
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
+from unimodal.collation import collated, in_one
 from unimodal.part import Part
 from unimodal.patches import pictures_from
 from unimodal.reading.dicom import BEGINNINGS, RADIOGRAPHS, dicom_modality, is_dicom
@@ -130,11 +130,7 @@ class XRay(nn.Module):
         Raises:
             ValueError: there are no samples.
         """
-        if not samples:
-            raise ValueError("samples is empty: a batch has at least one")
-        pixels = tuple(sample.data for sample in samples)
-        uniform = len({tuple(p.shape) for p in pixels}) == 1
-        return Batch("xray", torch.stack(pixels) if uniform else pixels, tuple(s.record for s in samples))
+        return collated("xray", samples)
 
     def forward(self, batch: Batch) -> Tokens:
         return tokens_of_cells(batch.data, self._cells, modality="xray")
@@ -146,8 +142,7 @@ class XRay(nn.Module):
             ValueError: as :func:`unimodal.patches.pictures_from`.
         """
         pictures = [picture.float() for picture in pictures_from(tokens, self.stem)]
-        uniform = len({picture.shape for picture in pictures}) == 1
-        return Batch("xray", torch.stack(pictures) if uniform else tuple(pictures))
+        return Batch("xray", in_one(pictures))
 
     def restore(self, values: Tensor, record: IntensityRecord, *, fill: float | None = None) -> Tensor:
         """See :meth:`unimodal.reading.geometry.ImageRecord.restore`."""
