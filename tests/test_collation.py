@@ -15,7 +15,8 @@ def samples(*shapes):
 def test_samples_of_one_size_become_one_tensor_with_their_records_in_order():
     given = samples((3, 4), (3, 4))
     batch = collated("image", given)
-    assert batch.modality == "image" and batch.records == ("record 0", "record 1")
+    assert batch.modality == "image"
+    assert batch.records == ("record 0", "record 1")
     assert all(torch.equal(batch.data[i], sample.data) for i, sample in enumerate(given))
 
 
