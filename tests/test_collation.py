@@ -28,8 +28,8 @@ def test_samples_of_different_sizes_stay_themselves():
 
 
 def test_one_of_many_axes_and_many_of_none_are_put_in_one():
-    assert in_one([torch.zeros(2, 3)]).shape == (1, 2, 3)
-    assert in_one([torch.tensor(1.0), torch.tensor(2.0)]).tolist() == [1, 2]
+    assert in_one([torch.zeros(2, 3)]).shape == (1, 2, 3)  # pyright: ignore[reportAttributeAccessIssue]
+    assert in_one([torch.tensor(1.0), torch.tensor(2.0)]).tolist() == [1, 2]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize("shapes", [((2, 3), (2, 3)), ((2, 3), (2, 5))])
