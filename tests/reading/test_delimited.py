@@ -32,6 +32,11 @@ def test_the_same_table_is_read_from_every_dialect(content):
     assert numbers(table.words[2]) is None
 
 
+@pytest.mark.parametrize(("one", "comma"), [("1.200,50", True), ("1,200.50", False), ("12.05", False)])
+def test_the_decimal_sign_is_seen_where_every_number_has_thousands(one, comma):
+    assert read_delimited(f"day;sales\n01.01.2023;{one}\n02.01.2023;{one}\n".encode()).decimal_comma is comma
+
+
 def test_a_file_without_a_header_gets_numbered_columns():
     table = read_delimited(b"1;2\n3;4\n")
     assert table.names == ("column 1", "column 2")

@@ -181,8 +181,8 @@ def _decimal_comma(columns: tuple[list[str], ...], delimiter: str) -> bool:
     if delimiter == ",":
         return False
     words = [word for column in columns for word in column[:200]]
-    commas = sum(re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", word) is not None for word in words)
-    points = sum(re.fullmatch(r"[+-]?\d*\.\d+([eE][+-]?\d+)?", word) is not None for word in words)
+    commas = sum(re.fullmatch(r"[+-]?(\d*|\d{1,3}(\.\d{3})+),\d+([eE][+-]?\d+)?", word) is not None for word in words)
+    points = sum(re.fullmatch(r"[+-]?(\d*|\d{1,3}(,\d{3})+)\.\d+([eE][+-]?\d+)?", word) is not None for word in words)
     return commas > points
 
 
