@@ -28,7 +28,7 @@ import typer
 from unimodal.demos.about import About, about
 from unimodal.demos.desk import Desk
 from unimodal.demos.theme import theme
-from unimodal.demos.viewers import input_component, opened, viewer
+from unimodal.demos.viewers import hint, input_component, opened, viewer
 
 __all__ = ["build", "serve"]
 
@@ -123,9 +123,12 @@ def _fill(tab: Tab, desk: Desk) -> None:
     gr.Markdown(task.summary, elem_classes="summary")
     if tab.about.missing:
         gr.Markdown(f"This task cannot run yet: {tab.about.missing}.", elem_classes="note")
+    narrow, wide = (5, 6) if modality == "image" else (3, 8)  # a file's name needs less room than a picture
     with gr.Row():
-        with gr.Column(scale=5, min_width=300):
+        with gr.Column(scale=narrow, min_width=300):
             given = input_component(modality)
+            if hint(modality):
+                gr.Markdown(hint(modality), elem_classes="hint")
             with gr.Row():
                 run = gr.Button("Run", variant="primary", scale=3, interactive=not tab.about.missing)
                 cancel = gr.Button("Cancel", variant="secondary", scale=1, min_width=90)
@@ -133,7 +136,7 @@ def _fill(tab: Tab, desk: Desk) -> None:
             if tab.examples:
                 rows = [[str(example)] for example in tab.examples]
                 samples = gr.Examples(rows, given, label="Or try one of these", cache_examples=False)
-        with gr.Column(scale=6, min_width=300):
+        with gr.Column(scale=wide, min_width=300):
             viewers = [viewer(kind, tab.about.colours) for kind in task.outputs]
             elapsed = gr.Markdown("", elem_classes="elapsed")
     with gr.Accordion("About this model", open=False):
@@ -165,7 +168,7 @@ def _fill(tab: Tab, desk: Desk) -> None:
             preprocess=False,
             concurrency_id=desk.device,
             concurrency_limit=1,
-            show_progress_on=shown,
+            show_progress_on=shown[:1],
             **options,
         )
 

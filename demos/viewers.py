@@ -4,6 +4,7 @@ A task names what it reads and what it shows; this table is all that the page kn
 """
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-__all__ = ["Viewer", "input_component", "opened", "viewer"]
+__all__ = ["Viewer", "hint", "input_component", "opened", "viewer"]
 
 LONGEST_SIDE_PX, OPACITY = 1024, 0.6
+_SERIES = ("variates", "time_series")
 _TABLE = "Your table (CSV, TSV or Parquet)"
+_ROWS = "A row for each moment, the oldest first; columns of numbers, and a column of dates if there is one."
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,13 @@ def input_component(modality: str) -> Any:
             height=280,
             buttons=["fullscreen"],
         )
-    label = _TABLE if modality in ("variates", "time_series", "table") else f"Your file ({modality.replace('_', ' ')})"
+    label = _TABLE if modality in (*_SERIES, "table") else f"Your file ({modality.replace('_', ' ')})"
     return gr.File(label=label, type="filepath", height=180)
+
+
+def hint(modality: str) -> str:
+    """What such a file looks like, where a newcomer cannot know."""
+    return _ROWS if modality in _SERIES else ""
 
 
 def opened(payload: Mapping[str, Any] | None, modality: str) -> Any:
@@ -89,9 +97,9 @@ def viewer(kind: str, colours: Mapping[str, str] | None = None) -> Viewer:
             lambda value: value,
         )
     if kind == "text":
-        return Viewer(gr.Textbox(label="Text", interactive=False, lines=2, buttons=["copy"]), lambda value: value)
+        return Viewer(gr.Textbox(label="In words", interactive=False, lines=2, buttons=["copy"]), lambda value: value)
     if kind == "table":
-        return Viewer(gr.Dataframe(label="Table", interactive=False, wrap=True), _table)
+        return Viewer(gr.Dataframe(label="Table", headers=[" "], interactive=False, wrap=True), _table)
     raise ValueError(f"kind must be an output that a task can show, not {kind!r}")
 
 
@@ -115,9 +123,18 @@ def _nearest(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _table(value: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     headers = list(value[0]) if value else []
-    return {"headers": headers, "data": [[_rounded(row[name]) for name in headers] for row in value]}
+    decimals = {name: _decimals([row[name] for row in value]) for name in headers}
+    return {"headers": headers, "data": [[_rounded(row[name], decimals[name]) for name in headers] for row in value]}
 
 
-def _rounded(value: Any) -> Any:
-    """To the four digits that a person reads."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+def _decimals(column: Sequence[Any]) -> int | None:
+    """As many as show four digits of what differs in a column, or of its value where nothing does."""
+    numbers = [value for value in column if isinstance(value, float) and math.isfinite(value)]
+    if not numbers:
+        return None
+    size = (max(numbers) - min(numbers)) or abs(numbers[0])
+    return max(0, 3 - math.floor(math.log10(size))) if size else 0
+
+
+def _rounded(value: Any, decimals: int | None) -> Any:
+    return round(value, decimals) if isinstance(value, float) and decimals is not None else value

@@ -44,7 +44,7 @@ class Forecasting:
     title: ClassVar[str] = "Forecasting"
     summary: ClassVar[str] = "What comes next in a table of numbers over time, and how sure that is."
     inputs: ClassVar[tuple[str, ...]] = ("variates",)
-    outputs: ClassVar[tuple[str, ...]] = ("image", "table")
+    outputs: ClassVar[tuple[str, ...]] = ("image", "text", "table")
     encoder: ClassVar[str] = "forecaster_ett"
     weights: ClassVar[str | None] = "forecasting_ett"
 

@@ -1,9 +1,10 @@
 """Forecast chart: history, forecast and its intervals as small multiples, one panel a column, drawn with Pillow.
 
-Lines and areas are drawn twice as large and shrunk, words at their final size, so both are sharp.
+Lines and areas are drawn twice as large and shrunk, words at their final size, so both are sharp. Words are large
+enough to be read where a page shows the picture at two thirds of its size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,9 @@ from unimodal.tasks.parts.axis_ticks import number_ticks, time_ticks
 
 __all__ = ["forecast_chart"]
 
-WIDTH, MARGIN, HEAD, GAP, FINE = 1280, 24, 64, 26, 2
-LEFT, BOTTOM, TITLE = 62, 26, 24
+WIDTH, MARGIN, HEAD, GAP, FINE = 1120, 20, 92, 24, 2
+LEFT, BOTTOM, TITLE = 76, 32, 28
+TITLE_PX, NAME_PX, LEGEND_PX, TICK_PX = 24, 19, 18, 16
 INK, FAINT, GRID, PAPER = (31, 41, 55), (107, 114, 128), (229, 231, 235), (255, 255, 255)
 LINE, BANDS = (29, 78, 216), ((219, 234, 254), (165, 200, 250), (120, 165, 245))
 MOST = 12  # panels: a screen
@@ -57,9 +59,9 @@ def forecast_chart(
         dated: Whether moments are seconds since 1970, else they are plain numbers.
     """
     shown = min(len(names), MOST)
-    across = 1 if shown == 1 else 2 if shown <= 8 else 3
+    across = 1 if shown <= 3 else 2 if shown <= 8 else 3
     rows = -(-shown // across)
-    height = {1: 460, 2: 300, 3: 250}.get(rows, 190)
+    height = {1: 440, 2: 300, 3: 250}.get(rows, 210)
     size = (WIDTH, HEAD + rows * (height + GAP) + MARGIN - GAP)
     fine = Image.new("RGB", (size[0] * FINE, size[1] * FINE), PAPER)
     pen, words = ImageDraw.Draw(fine), []
@@ -72,10 +74,10 @@ def forecast_chart(
     picture = fine.reduce(FINE)
     pen = ImageDraw.Draw(picture)
     left_out = f"   (the first {shown} of {len(names)} columns)" if shown < len(names) else ""
-    pen.text((MARGIN, 16), title + left_out, INK, ImageFont.load_default(19))
-    _legend(pen, sorted(intervals))
-    for x, y, anchor, text, colour, points in words:
-        pen.text((x, y), text, colour, ImageFont.load_default(points), anchor=anchor)
+    words.append((MARGIN, 26, "lm", _fit(title, TITLE_PX, WIDTH - 300) + left_out, INK, TITLE_PX))
+    _legend(pen, intervals)
+    for x, y, anchor, text, colour, size_px in words:
+        pen.text((x, y), text, colour, ImageFont.load_default(size_px), anchor=anchor)
     return picture
 
 
@@ -87,15 +89,15 @@ def _draw(pen, box, name, past, future, bounds, dated) -> list[tuple]:
     room = 0.06 * (high - low) or max(abs(high), 1.0) * 0.05
     panel = _Panel(box, (float(past[0][0]), float(future[0][-1])), (low - room, high + room))
     left, top, right, bottom = box
-    words = [(left, top - 8, "ls", _short(name, 48), INK, 14)]
-    for value, text in number_ticks(low, high, 4 if bottom - top < 160 else 6):
+    words = [(left, top - 10, "ls", _fit(name, NAME_PX, right - left), INK, NAME_PX)]
+    for value, text in number_ticks(low, high, 4 if bottom - top < 200 else 6):
         y = float(panel.y(value))
         _line(pen, [(left, y), (right, y)], GRID, 1)
-        words.append((left - 7, y, "rm", text, FAINT, 12))
-    for moment, text in time_ticks(*panel.time, max(2, int((right - left) / 105)), dated=dated):
+        words.append((left - 7, y, "rm", text, FAINT, TICK_PX))
+    for moment, text in time_ticks(*panel.time, max(2, int((right - left) / 130)), dated=dated):
         x = float(panel.x(moment))
         _line(pen, [(x, bottom), (x, bottom + 4)], FAINT, 1)
-        words.append((x, bottom + 7, "ma", text, FAINT, 12))
+        words.append((x, bottom + 8, "ma", text, FAINT, TICK_PX))
     _line(pen, [(left, bottom), (right, bottom)], FAINT, 1)
     for place, level in enumerate(sorted(bounds, reverse=True)):
         lower, upper = bounds[level]
@@ -115,17 +117,16 @@ def _draw(pen, box, name, past, future, bounds, dated) -> list[tuple]:
     return words
 
 
-def _legend(pen: ImageDraw.ImageDraw, levels: Sequence[float]) -> None:
-    """Names of lines and bands, at the right of the title."""
-    entries = [(f"{level:.0%} interval", BANDS[min(i, len(BANDS) - 1)], 12)
-               for i, level in enumerate(sorted(levels, reverse=True))]  # fmt: skip
-    entries += [("forecast", LINE, 3), ("history", INK, 3)]
-    x, font = WIDTH - MARGIN - 8, ImageFont.load_default(14)
-    for text, colour, thick in entries:
-        x -= pen.textlength(text, font)
-        pen.text((x, 28), text, INK, font, anchor="lm")
-        pen.rectangle((x - 32, 28 - thick / 2, x - 8, 28 + thick / 2), colour)
-        x -= 52
+def _legend(pen: ImageDraw.ImageDraw, levels: Iterable[float]) -> None:
+    """Names of lines and bands, under the title."""
+    entries = [("history", INK, 3), ("forecast", LINE, 3)]
+    bands = [(f"{level:.0%} interval", BANDS[min(i, len(BANDS) - 1)], 14)
+             for i, level in enumerate(sorted(levels, reverse=True))]  # fmt: skip
+    x, y, font = MARGIN, 60, ImageFont.load_default(LEGEND_PX)
+    for text, colour, thick in entries + bands[::-1]:
+        pen.rectangle((x, y - thick / 2, x + 28, y + thick / 2), colour)
+        pen.text((x + 36, y), text, INK, font, anchor="lm")
+        x += 36 + pen.textlength(text, font) + 28
 
 
 def _runs(values: np.ndarray) -> list[slice]:
@@ -145,5 +146,12 @@ def _line(pen: ImageDraw.ImageDraw, points: list, colour: tuple[int, int, int], 
         pen.line(at, colour, thick, joint="curve")
 
 
-def _short(name: str, most: int) -> str:
-    return name if len(name) <= most else name[: most - 1] + "\u2026"
+def _fit(text: str, size_px: int, width: float) -> str:
+    """As much of ``text`` as fits into ``width`` px."""
+    font = ImageFont.load_default(size_px)
+    if font.getlength(text) <= width:
+        return text
+    kept = text[: int(width)]  # no letter is narrower than a pixel
+    while kept and font.getlength(kept + "\u2026") > width:
+        kept = kept[:-1]
+    return kept + "\u2026"

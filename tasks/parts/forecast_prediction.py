@@ -12,6 +12,8 @@ from unimodal.tasks.parts.forecast_chart import forecast_chart
 
 __all__ = ["ForecastPrediction"]
 
+FEW = 3  # columns whose intervals stand in the table that a person sees
+
 
 @dataclass(frozen=True, eq=False)
 class ForecastPrediction:
@@ -93,13 +95,25 @@ class ForecastPrediction:
         )
 
     def render(self) -> dict[str, Any]:
-        """The chart of the shortest horizon, and its rows to five digits (the files have all of them)."""
+        """The chart of the shortest horizon, its moments and the notes in words, and its rows.
+
+        Rows have the bounds of the widest interval too, unless there are so many columns that nobody would find them.
+        """
         words = self._words(self.future[0][: self.horizons[0]])
+        columns = {}
+        for c, name in enumerate(self.names):
+            columns[name] = self.forecast[:, c]
+            if self.intervals and len(self.names) <= FEW:
+                level = max(self.intervals)
+                for side, bound in zip(("lower", "upper"), self.intervals[level], strict=True):
+                    columns[f"{name} {side} {level:.0%}"] = bound[:, c]
         rows = [
-            {self.moment: moment, **{name: float(f"{v:.5g}") for name, v in zip(self.names, values, strict=True)}}
-            for moment, values in zip(words, self.forecast, strict=False)
+            {self.moment: moment, **{name: float(values[s]) for name, values in columns.items()}}
+            for s, moment in enumerate(words)
         ]
-        return {"image": self.chart(), "table": rows}
+        span = f"{len(words)} steps, from {words[0]} to {words[-1]}." if len(words) > 1 else f"One step: {words[0]}."
+        notes = [note[:1].upper() + note[1:].rstrip(".") + "." for note in self.notes]
+        return {"image": self.chart(), "text": "\n".join([span, *notes]), "table": rows}
 
     def _words(self, moments: Sequence[float] | np.ndarray) -> list[str]:
         """Moments as a person and a spreadsheet read them."""

@@ -1,5 +1,6 @@
 """The demo in a browser, as a newcomer meets it."""
 
+import datetime
 import os
 import time
 from collections.abc import Callable
@@ -60,10 +61,10 @@ class Page:
         (button,) = [b for b in self.found("button") if b.text == label]
         button.click()
 
-    def upload(self, task: str, path: Path) -> None:
+    def upload(self, task: str, path: Path, shown: str = ".image-frame img") -> None:
         field = self.browser.find_element("css selector", f"#tab-{task} input[type=file]")
         field.send_keys(str(path))
-        self.wait(lambda: self.found(f"#tab-{task} .image-frame img"))
+        self.wait(lambda: self.found(f"#tab-{task} {shown}"))
 
     def told(self, words: str) -> None:
         self.wait(lambda: words in self.text())
@@ -89,6 +90,41 @@ def test_a_newcomer_uploads_a_picture_and_gets_an_answer(browser: Any, alone: An
         target = repository / "docs" / "images" / "demo.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         browser.save_screenshot(str(target))
+
+
+def test_a_newcomer_s_table_from_a_spreadsheet_is_forecast(browser: Any, alone: Any, tmp_path: Path):
+    days = [datetime.date(2023, 1, 1) + datetime.timedelta(i) for i in range(120)]
+    rows = [f"{day:%d.%m.%Y};1.{200 + 10 * (i % 7)},50;Nord" for i, day in enumerate(days)]
+    table = tmp_path / "Umsatz & Co.csv"
+    table.write_bytes("\r\n".join(["Datum;Umsatz (EUR);Filiale", *rows]).encode("utf-8-sig"))
+    page = Page(browser, alone.address())
+    page.open("Forecasting")
+    page.told("A row for each moment")
+    page.upload("forecasting", table, ".file-preview")
+    page.press("Run")
+    page.told("Answered in")
+    words = page.found("#tab-forecasting textarea")[0].get_property("value")
+    assert words == "96 steps, from 2023-05-01 to 2023-08-04.\nLeft out: Filiale (text)."
+    page.told("Umsatz (EUR) upper 95%")
+    (chart,) = page.found("#tab-forecasting .image-frame img")
+    assert chart.size["width"] / int(chart.get_property("naturalWidth")) > 0.6, "its words are too small to be read"
+    page.assert_clean()
+
+
+def test_a_file_that_is_no_table_is_told_in_one_message_by_its_own_name(
+    browser: Any, alone: Any, tmp_path: Path, street: Path
+):
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    for bad, words in ((street, "street_rain.jpg: is no text, so it is not a series"), (empty, "empty.csv: is empty")):
+        page = Page(browser, alone.address())
+        page.open("Forecasting")
+        page.upload("forecasting", bad, ".file-preview")
+        page.press("Run")
+        page.told(words)
+        (message,) = page.found("[data-testid=toast-text]")
+        assert message.text.startswith(words), "the server's path is not told"
+        assert len(page.found("#tab-forecasting span.error")) == 1
 
 
 def test_a_sample_picture_is_answered_at_one_click(browser: Any, beside: Any):

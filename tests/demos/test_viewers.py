@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unimodal.demos.viewers import LONGEST_SIDE_PX, input_component, opened, viewer
+from unimodal.demos.viewers import LONGEST_SIDE_PX, hint, input_component, opened, viewer
 from unimodal.task import OUTPUTS
 
 pytestmark = pytest.mark.usefixtures("page")
@@ -43,9 +43,29 @@ def test_a_small_picture_is_not_enlarged():
 def test_a_table_keeps_its_columns_and_rounds_for_the_eye():
     one = viewer("table")
     rows = [{"name": "a", "score": 0.123456789, "count": 3}, {"name": "b", "score": 2.0, "count": 123456}]
-    shown = [["a", 0.1235, 3], ["b", 2.0, 123456]]
+    shown = [["a", 0.123, 3], ["b", 2.0, 123456]]
     assert one.value(rows) == {"headers": ["name", "score", "count"], "data": shown}
     assert one.value([]) == {"headers": [], "data": []}
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ([101325.372, 101325.448, 101325.4], [101325.372, 101325.448, 101325.4]),  # what differs is behind the point
+        ([1e-5 / 3, 2e-5 / 3], [3.333e-6, 6.667e-6]),
+        ([1 / 3, 1 / 3], [0.3333, 0.3333]),
+        ([1234567.89, -1234567.89], [1234568.0, -1234568.0]),
+        ([0.0, float("inf")], [0.0, float("inf")]),
+    ],
+)
+def test_a_column_has_four_digits_of_what_differs_in_it(column, shown):
+    told = viewer("table").value([{"x": value} for value in column])["data"]
+    assert [row[0] for row in told] == pytest.approx(shown, rel=0, abs=5e-10)
+
+
+def test_what_a_table_over_time_looks_like_is_said_where_a_newcomer_cannot_know():
+    assert "A row for each moment" in hint("variates")
+    assert hint("image") == ""
 
 
 def test_a_picture_is_taken_by_upload_camera_or_paste_and_other_files_by_upload():

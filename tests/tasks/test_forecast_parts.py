@@ -1,5 +1,6 @@
 """The parts of a forecast: ticks of axes, the chart, and the scores."""
 
+import dataclasses
 import datetime
 
 import numpy as np
@@ -71,8 +72,8 @@ def test_the_chart_has_history_forecast_and_bands_where_they_belong():
     one = prediction(columns=1)
     picture = np.asarray(one.chart(8)).astype(int)
     assert {INK, LINE, BANDS[0], BANDS[1]} <= colours(one.chart(8))
-    wide, narrow, line = ((picture[70:] == colour).all(-1) for colour in (BANDS[0], BANDS[1], LINE))
-    rows = [np.flatnonzero(found[:, 1200]) for found in (wide, narrow, line)]
+    wide, narrow, line = ((picture[100:] == colour).all(-1) for colour in (BANDS[0], BANDS[1], LINE))
+    rows = [np.flatnonzero(found[:, 1060]) for found in (wide, narrow, line)]
     middle = rows[2].mean()
     for found, reach in ((rows[0], 3), (rows[1], 1)):
         assert middle - found.min() == pytest.approx(found.max() - middle, abs=3)
@@ -83,8 +84,25 @@ def test_the_chart_has_history_forecast_and_bands_where_they_belong():
 @pytest.mark.parametrize("columns", [1, 2, 3, 9, 30])
 def test_any_number_of_columns_makes_a_picture_of_a_screen(columns):
     picture = prediction(columns).chart()
-    assert picture.size[0] == 1280
+    assert picture.size[0] == 1120
     assert 300 < picture.size[1] < 1300
+
+
+def test_a_person_sees_the_span_the_notes_and_the_widest_interval_of_few_columns():
+    shown = dataclasses.replace(prediction(), notes=("left out: town (text)",)).render()
+    assert shown["text"] == "4 steps, from 20 to 23.\nLeft out: town (text)."
+    assert list(shown["table"][0]) == [
+        "row",
+        "c0",
+        "c0 lower 90%",
+        "c0 upper 90%",
+        "c1",
+        "c1 lower 90%",
+        "c1 upper 90%",
+    ]
+    assert shown["table"][3] == dict(zip(shown["table"][0], ("23", 0.0, -3.0, 3.0, 0.0, -3.0, 3.0), strict=True))
+    assert list(prediction(4).render()["table"][0]) == ["row", "c0", "c1", "c2", "c3"]
+    assert prediction(steps=4).render()["text"].startswith("4 steps")
 
 
 def test_constant_huge_and_missing_values_can_be_drawn():

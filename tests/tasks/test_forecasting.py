@@ -104,7 +104,7 @@ def test_moments_go_on_as_they_came(task, tmp_path, stamps, ahead):
     assert [chart.name for chart in charts] == ["x.6.png", "x.12.png"]
     for chart in charts:
         with Image.open(chart) as picture:
-            assert picture.size[0] == 1280
+            assert picture.size[0] == 1120
     bounds = np.array([[float(word) for word in row[1:]] for row in rows[1:]])
     assert (bounds[:, 1] <= bounds[:, 3]).all()
     assert (bounds[:, 4] <= bounds[:, 2]).all()
