@@ -109,6 +109,37 @@ def test_the_command_shows_tokens_and_embeddings_and_tells_errors(files, tmp_pat
     assert "empty.png: is empty (0 bytes)" in err
 
 
+def test_a_narrow_terminal_shows_each_column_whole_and_folds_long_paths(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    long = tmp_path / "a folder with a long name" / "a photograph of [red] things.jpg"
+    long.parent.mkdir()
+    long.write_bytes(files["image"].read_bytes())
+    (tmp_path / "b.jpg").write_bytes(files["image"].read_bytes())
+    assert main(["embed", "-r", str(tmp_path), str(files["hyperspectral"])]) == 0
+    assert main(["embed", "-r", str(tmp_path)]) == 0
+    mixed, inside = capsys.readouterr().out.split("keeps them all, and the tokens.\n")[:2]
+    assert {len(line) for line in mixed.splitlines() if line[0] in "┏┃┡│└"} == {80}
+    assert "hyperspectral" in mixed
+    assert "│ b.jpg " in inside, "the folder that all inputs share is not shown"
+    shown = "".join(line.split("│")[1].strip() for line in inside.splitlines() if line.startswith("│")).replace(" ", "")
+    assert "afolderwithalongname/aphotographof[red]things.jpg" in shown
+    assert inside.count("64 x 128") == 2
+
+
+def test_what_was_assumed_or_left_out_is_told_and_kept(files, embedder, tmp_path, capsys):
+    [found] = embedder.predict([embedder.read(files["imu"])])
+    assert found.to_json()["notes"] == list(found.notes) != []
+    copy = tmp_path / "again.csv"
+    copy.write_bytes(files["imu"].read_bytes())
+    assert main(["embed", str(files["imu"]), str(copy), str(files["image"])]) == 0
+    out = capsys.readouterr().out
+    for note in found.notes:
+        assert out.count(f"note: {note} (") == 1
+    assert "An embedding has 128 numbers" in out
+    done = run(embedder, [files["imu"], files["image"]], tmp_path / "out")
+    assert [row["notes"] for row in pq.read_table(done.table).to_pylist()] == [list(found.notes), []]
+
+
 def test_the_command_writes_a_table_and_goes_on_where_it_stopped(files, tmp_path, capsys):
     command = ["embed", str(files["table"]), str(files["imu"]), "--out", str(tmp_path / "out"), "--no-save-tokens"]
     assert main(command) == 0

@@ -32,6 +32,7 @@ class Embedded:
         lattice: Of its tokens.
         tokens: (N, D) behind the core.
         vector: (E,).
+        notes: What was assumed or left out when it was read.
     """
 
     source: str
@@ -39,13 +40,15 @@ class Embedded:
     lattice: tuple[int, ...]
     tokens: Tensor
     vector: Tensor
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A row of the table."""
         count, width = self.tokens.shape
         lattice = list(self.lattice)
         found = [float(v) for v in self.vector.tolist()]
-        return {"modality": self.modality, "tokens": count, "width": width, "lattice": lattice, "embedding": found}
+        row = {"modality": self.modality, "tokens": count, "width": width, "lattice": lattice, "embedding": found}
+        return {**row, "notes": list(self.notes)}
 
     def save(self, folder: Path, stem: str) -> list[Path]:
         """The tokens and the embedding as safetensors."""
@@ -114,7 +117,8 @@ class Embedder:
                 alone = [self._through(modality, [samples[i]]) for i in places]
                 results = [(torch.cat(t.split()), v.mean(0), (t.sequences, *_lattice(t, 0))) for t, v in alone]
             for i, (x_ND, vector, lattice) in zip(places, results, strict=True):
-                found[i] = Embedded(samples[i].source, modality, lattice, x_ND.cpu(), vector.cpu())
+                notes = tuple(getattr(samples[i].record, "notes", ()))
+                found[i] = Embedded(samples[i].source, modality, lattice, x_ND.cpu(), vector.cpu(), notes)
         return [found[i] for i in range(len(samples))]
 
     def _through(self, modality: str, samples: Sequence[Sample]) -> tuple[Tokens, Tensor]:

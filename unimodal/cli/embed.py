@@ -32,7 +32,7 @@ def embed(
     """Tokens and one vector for every input: picture, sound, clip, point cloud, series, volume, text, table ...
 
     With --out the results are rows of OUT/predictions.parquet, errors included, and a stopped run goes on where it
-    stopped. Without it they are shown here.
+    stopped. Without it a line an input is shown here.
     """
     from unimodal.embedding import Embedder
     from unimodal.pretrained import load
@@ -67,28 +67,52 @@ def embed(
 
 
 def _show(ready: Any, sources: list[str], column: str | None, recursive: bool, settings: dict[str, Any]) -> int:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from unimodal.inference.pipeline import predictions, why
     from unimodal.inference.sources import find
 
     inputs = find(sources, column=column, recursive=recursive, whole=ready.takes_whole)
-    table = Table("input", "modality", "tokens", "lattice", "embedding")
-    ok, errors = 0, []
+    found, errors = [], []
     for result in predictions(ready, inputs, **settings):
         if result.error is not None:
             errors.append(f"{result.name}: {why(result.error)}")
-            continue
-        found, ok = result.prediction, ok + 1
-        count, width = found.tokens.shape
-        first = " ".join(f"{v:+.2f}" for v in found.vector[:2].tolist())
-        lattice = " x ".join(map(str, found.lattice))
-        cells = (found.modality, f"{count} x {width}", lattice, f"{len(found.vector)}: {first} ...")
-        table.add_row(escape(Path(result.name).name), *cells)
-    if ok:
-        Console().print(table)
+        else:
+            found.append((result.name, result.prediction))
+    if found:
+        _table(found)
     for words in errors:
         typer.echo(f"error: {words}", err=True)
-    return 0 if not errors else 1 if ok else 3
+    return 0 if not errors else 1 if found else 3
+
+
+def _table(found: list[tuple[str, Any]]) -> None:
+    """A line an input, and what was assumed or left out below it, each thing once."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column as Heading
+    from rich.table import Table
+
+    names, notes = _told_apart([name for name, _ in found]), {}
+    fixed = [Heading(word, no_wrap=True) for word in ("modality", "tokens", "lattice", "embedding")]
+    table = Table(Heading("input", overflow="fold"), *fixed)
+    for name, (_, one) in zip(names, found, strict=True):
+        count, width = one.tokens.shape
+        first = " ".join(f"{v:+.2f}" for v in one.vector[:2].tolist())
+        table.add_row(
+            escape(name), one.modality, f"{count} x {width}", " x ".join(map(str, one.lattice)), f"{first} ..."
+        )
+        for note in one.notes:
+            notes.setdefault(note, []).append(name)
+    Console().print(table)
+    for note, of in notes.items():
+        more = f" and {len(of) - 3} more" if len(of) > 3 else ""
+        typer.echo(f"note: {note} ({', '.join(of[:3])}{more})")
+    typer.echo(f"An embedding has {len(found[0][1].vector)} numbers; --out FOLDER keeps them all, and the tokens.")
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Paths without the folders that all of them share."""
+    parts = [Path(name).parts for name in names]
+    shared = 0
+    while all(len(one) > shared + 1 for one in parts) and len({one[shared] for one in parts}) == 1:
+        shared += 1
+    return [str(Path(*one[shared:])) for one in parts]
