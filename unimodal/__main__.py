@@ -1,5 +1,6 @@
 """The command line: ``unimodal`` or ``python -m unimodal``. Nothing heavy is imported before a command needs it."""
 
+import os
 import signal
 import sys
 import threading
@@ -22,12 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = application()(words, prog_name="unimodal", standalone_mode=False)
         if code == 130:  # the application's own way to say that it was interrupted
             sys.stderr.write("interrupted\n")
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if debug and not hasattr(error, "format_message"):
             raise
         told = failure(error)
         sys.stderr.write(told.line)
+        if told.code == 141:  # what is still unwritten has no reader, and Python would complain at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return told.code
     finally:
         if before is not None:

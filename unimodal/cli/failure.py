@@ -19,6 +19,9 @@ def failure(error: BaseException) -> Failure:
     """What a user is told about ``error``."""
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return Failure("interrupted\n", 130)
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    if isinstance(cause, BrokenPipeError):
+        return Failure("", 141)  # who reads the output has seen enough (``| head``); shells give 128 + SIGPIPE
     if (message := getattr(error, "format_message", None)) is not None:  # the command line's own usage errors
         return Failure(_line(message()) if message() else "", getattr(error, "exit_code", 2))
     if isinstance(error, InputError | CheckpointError | ImportError):
