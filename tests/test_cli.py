@@ -148,6 +148,7 @@ def test_train_writes_a_folder_that_predict_and_info_take(run, tiny_encoder, col
     )  # fmt: skip
     assert code == 0
     assert f"unimodal predict classification SOURCE --weights {out}" in told
+    assert re.search(r"measured: top1 0\.\d{1,4}(,|$)", told, re.MULTILINE), "figures as a person reads them"
     assert run("predict", "classification", data / "red", "--weights", out, "--out", tmp_path / "o")[0] == 0
     assert (out / "curve.jsonl").read_text().count("top1") == 5
     told = json.loads(run("info", out, "--json")[1])
@@ -184,3 +185,42 @@ def test_options_of_a_task_are_json_or_words():
 def test_an_unknown_option_is_one_line_and_the_code_of_wrong_usage(tmp_path, capsys):
     assert main(["train", "forecasting", str(tmp_path), "--out", str(tmp_path / "x"), "--option", "size=3"]) == 2
     assert "the task 'forecasting' has no option 'size'; it takes:" in capsys.readouterr().err
+
+
+def test_a_task_that_cannot_be_built_with_an_option_is_one_line(run, tiny_encoder, coloured_shapes, tmp_path):
+    code, _, err = run(
+        "train", "classification", coloured_shapes / "test", "--out", tmp_path / "x", "--encoder", tiny_encoder,
+        "--option", "classes=3",
+    )  # fmt: skip
+    assert code == 2
+    assert "the task 'classification' cannot be built with classes = 3: " in only_line(err)
+
+
+def test_own_horizons_are_trained_predicted_and_measured(run, tmp_path):
+    rows = [f"{day};{100 + 10 * (day % 7)},5" for day in range(80)]
+    table = tmp_path / "sales.csv"
+    table.write_text("\n".join(["day;sales", *rows]), encoding="utf-8")
+    out = tmp_path / "mine"
+    code, _, err = run("train", "forecasting", table, "--out", out, "--option", "horizons=[3, 30]", "--steps", 3)
+    assert code == 0, err
+    assert run("predict", "forecasting", table, "--weights", out, "--out", tmp_path / "o")[0] == 0
+    [row] = pq.read_table(tmp_path / "o" / "predictions.parquet").to_pylist()
+    assert row["steps"] == 30
+    short = tmp_path / "short.csv"
+    short.write_text("\n".join(["day;sales", *rows[:25]]), encoding="utf-8")
+    code, shown, _ = run("evaluate", "forecasting", short, "--weights", out)
+    assert code == 0
+    assert re.search(r"mse_3 +│ [\d.]+", shown)
+    assert re.search(r"mse_30 +│ - ", shown)
+    assert "there was no sample that it could be measured on" in shown
+
+
+@pytest.mark.parametrize("words", [["embed", "--help"], ["list"], ["info", "classification"]])
+def test_a_reader_that_has_seen_enough_is_no_error(words):
+    command = [sys.executable, "-m", "unimodal", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

@@ -58,7 +58,8 @@ def fit_task(
 
     Raises:
         InputError: there is no data set at ``data`` or ``validation``, or no sample of it can be read.
-        ValueError: ``out`` holds a run with other settings, the task has nothing to train, or a number is not positive.
+        ValueError: ``out`` holds a run with other settings, the task has nothing to train or cannot be built with
+            ``options``, or a number is not positive.
         UnknownNameError, CheckpointError: no such task, no usable encoder.
         FloatingPointError: the loss is not finite.
     """
@@ -70,7 +71,12 @@ def fit_task(
     found = task_class.options_from(data) if hasattr(task_class, "options_from") else {}
     torch.manual_seed(seed)
     built_on = shared_encoder(spec, device)
-    module = task_class.build(built_on, **{**found, **(options or {})}).to(device)
+    settings = {**found, **(options or {})}
+    try:
+        module = task_class.build(built_on, **settings).to(device)
+    except TypeError as error:
+        told = ", ".join(f"{key} = {value!r}" for key, value in settings.items())
+        raise ValueError(f"the task {name!r} cannot be built with {told}: {error}") from error
     built_on.requires_grad_(False)
     task = task_class(module)
     task.encoder = spec

@@ -42,10 +42,12 @@ class ForecastModule(nn.Module):
         self, encoder: Model, *, horizons: Sequence[int], levels: Sequence[float], units: Mapping[str, float]
     ) -> None:
         super().__init__()
-        if not horizons or min(horizons) < 1 or list(horizons) != sorted(set(horizons)):
-            raise ValueError(f"horizons must be rising numbers of steps, not {tuple(horizons)}")
-        if not levels or list(levels) != sorted(set(levels)) or not 0 < levels[0] <= levels[-1] < 1:
-            raise ValueError(f"levels must be rising shares between 0 and 1, not {tuple(levels)}")
+        if not _rising(horizons, int) or horizons[0] < 1:
+            raise ValueError(f"horizons must be rising numbers of steps, as [24, 48], not {horizons!r}")
+        if not _rising(levels, float) or not 0 < levels[0] <= levels[-1] < 1:
+            raise ValueError(f"levels must be rising shares between 0 and 1, as [0.8, 0.95], not {levels!r}")
+        if not isinstance(units, Mapping):
+            raise ValueError(f"units must be standard deviations by column, not {units!r}")
         known = [name for name in ("variates", "time_series") if name in encoder.tokenizers]
         if not known:
             raise ValueError(f"forecasting needs an encoder of series; this one reads {', '.join(encoder.tokenizers)}")
@@ -110,3 +112,10 @@ class ForecastModule(nn.Module):
             raise ValueError("the encoder's time_series tokenizer reads any number of steps; give it steps")
         wave = torch.arange(self.tokenizer.steps, dtype=torch.float64).sin()
         return self.tokenizer.read(wave).cost
+
+
+def _rising(values: Any, kind: type) -> bool:
+    """Whether these are numbers of a kind in rising order, one at least."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        return False
+    return all(isinstance(value, kind) for value in values) and list(values) == sorted(set(values))

@@ -221,6 +221,11 @@ def test_an_encoder_of_patches_can_be_stood_on(tmp_path):
         ({"horizons": ()}, "horizons must be rising"),
         ({"horizons": (12, 6)}, "horizons must be rising"),
         ({"levels": (0.5, 1.0)}, "levels must be rising shares"),
+        ({"horizons": 7}, "horizons must be rising numbers of steps, as .* not 7"),
+        ({"horizons": "24,48"}, "horizons must be .* not '24,48'"),
+        ({"horizons": (7.5,)}, "horizons must be"),
+        ({"levels": 0.5}, "levels must be .* not 0.5"),
+        ({"units": "own"}, "units must be standard deviations by column, not 'own'"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, words):

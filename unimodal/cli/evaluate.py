@@ -1,6 +1,7 @@
 """evaluate: a task's metrics on a labelled data set."""
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -44,5 +45,7 @@ def _show(task: str, metrics: dict[str, float], samples: int, errors: int) -> No
     typer.echo(f"{task}: {samples - errors} samples measured, {errors} errors left out")
     table = Table("metric", "value")
     for name, value in metrics.items():
-        table.add_row(name, f"{value:.4f}")
+        table.add_row(name, "-" if math.isnan(value) else f"{value:.4f}")
     Console().print(table)
+    if any(math.isnan(value) for value in metrics.values()):
+        typer.echo("(-: there was no sample that it could be measured on)")

@@ -21,7 +21,11 @@ def train(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=VALUE of the task's own, VALUE in JSON or a word; repeatable.", show_default=False),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A setting of the task's own, in JSON or as a word, for example horizons=[24,48]; repeatable.",
+            show_default=False,
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 500,
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 64,
@@ -67,7 +71,11 @@ def train(
         typer.echo(f"  skipped {words}", err=True)
     if len(card["skipped"]) > 3:
         typer.echo(f"  and {len(card['skipped']) - 3} more, on the card", err=True)
-    measured = card["measured"]["metrics"] if isinstance(card["measured"], dict) else card["measured"]
+    measured = card["measured"]
+    if isinstance(measured, dict):
+        measured = ", ".join(
+            f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in measured["metrics"].items()
+        )
     typer.echo(f"trained in {card['spent_s']} s, loss {card['loss']:.4f}, measured: {measured}")
     typer.echo(f"use it: unimodal predict {task} SOURCE --weights {out} --out RESULTS")
     return 1 if card["skipped"] else 0
