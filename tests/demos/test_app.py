@@ -92,17 +92,20 @@ def test_every_task_answers_its_examples_as_it_does_without_the_page(client: Cli
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_eight_at_once_get_what_eight_in_turn_get(client: Client, name: str, repository: Path):
+def test_eight_at_once_get_what_eight_in_turn_get(alone: Any, name: str, repository: Path, tmp_path: Path):
+    """Each of the eight is a client of their own: threads that share one lose answers when its stream closes."""
     task, samples = catalog("tasks")[name], repository / "unimodal" / "data" / "samples"
     sources = sorted(samples.glob("*.jpg")) if task.inputs == ("image",) else [Path(e) for e in task.examples()]
     sources = (sources * 8)[:8]
 
-    def ask(source: Path) -> Any:
+    clients = [Client(alone.address(), verbose=False, download_files=tmp_path) for _ in sources]
+
+    def ask(client: Client, source: Path) -> Any:
         return content(client.predict(handle_file(source), api_name=f"/{name}"))
 
-    in_turn = [ask(source) for source in sources]
+    in_turn = [ask(client, source) for client, source in zip(clients, sources, strict=True)]
     with ThreadPoolExecutor(8) as threads:
-        at_once = list(threads.map(ask, sources))
+        at_once = list(threads.map(ask, clients, sources))
     assert_same(at_once, in_turn)
     assert in_turn[0] != in_turn[1]
 
