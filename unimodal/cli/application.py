@@ -24,6 +24,7 @@ EXIT_CODES = "\n\n".join(
         "2 wrong usage, an unknown name, or an output folder of another run",
         "3 nothing could be done: no usable input, weights or package",
         "130 interrupted; what was done is kept, and the same command goes on",
+        "141 what read the output stopped reading (head, less)",
     )
 )
 

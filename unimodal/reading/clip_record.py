@@ -53,6 +53,12 @@ class ClipRecord:
         return ClipRecord(**{**fields, "spatial": ImageRecord.from_json(data["spatial"])})
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What part of it was seen, in words."""
+        begin, end = self.window_s
+        return (f"{len(self.wanted_s)} frames, evenly spaced from {begin:.4g} s to {end:.4g} s, were taken",)
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Cells of the stem in time, rows and columns."""
         return (len(self.wanted_s) // self.stride, *self.spatial.grid)

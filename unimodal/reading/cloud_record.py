@@ -37,6 +37,13 @@ class CloudRecord:
     format: str
     coloured: bool
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of it, in words."""
+        taken = f"{self.points} of {self.of} points were taken"
+        blank = f"{self.unmeasured} points without coordinates were left out"
+        return (*([taken] if self.points < self.of else []), *([blank] if self.unmeasured else []))
+
     def restore(self, values: Tensor) -> Tensor:
         """Places in the model's coordinates in the input's own.
 

@@ -51,6 +51,14 @@ class CubeRecord:
         return self.taken[:2] == self.size[:2]
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of it, in words."""
+        if self.taken == self.size:
+            return ()
+        names = ("rows", "columns", "bands")
+        return (" and ".join(f"{n} of {m} {name}" for n, m, name in zip(self.taken, self.size, names, strict=True)),)
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Tokens along bands, rows and columns."""
         rows, columns, bands = self.taken

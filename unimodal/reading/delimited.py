@@ -67,7 +67,8 @@ def read_delimited(source: Any, *, what: str = "a table") -> Columns:
         raise InputError(name, "is empty" if content else "is empty (0 bytes)", f"{what} has rows and columns")
     text, coding = decoded(content)
     if coding is None:
-        raise InputError(name, f"is no text, so it is not {what}", text)
+        remedy = "give lines of text with commas, semicolons or tabs between the fields"
+        raise InputError(name, f"is no text, so it is not {what} ({text})", remedy)
     told = re.match(r"sep=(.)\r?\n", text)  # a spreadsheet's own way to say it
     titles, table, delimiter = _untitled(text[told.end() :] if told else text, told[1] if told else None)
     rows = _rows(table, delimiter, name, what, above=text.count("\n") - table.count("\n"))

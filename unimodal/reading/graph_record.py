@@ -44,6 +44,14 @@ class GraphRecord:
     width: int
     part: str = ""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of it, in words."""
+        nodes, edges = self.size
+        cut = f"{len(self.names)} of {nodes} nodes and {len(self.edges)} of {edges} edges were taken"
+        whole = (len(self.names), len(self.edges)) == self.size
+        return tuple(filter(None, (self.part, "" if whole else cut)))
+
     def restore(self, values: Tensor) -> list[tuple[Any, Any]]:
         """The edges that the identifiers tell, as names of nodes: each end is the node whose identifier is nearest.
 

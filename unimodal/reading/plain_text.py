@@ -46,6 +46,13 @@ class TextRecord:
     whole: bool = True
     spans: tuple[tuple[int, int], ...] | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of it, in words."""
+        of = f"{self.characters}" if self.whole else f"more than {self.characters}"
+        cut = self.taken < self.characters or not self.whole
+        return (f"the first {self.taken} of {of} characters were taken",) if cut else ()
+
     def restore(self, values: Tensor, *, fill: float = 0.0) -> Tensor:
         """Values of the tokens as values of the characters: the mean of the tokens that a character is in.
 

@@ -134,17 +134,21 @@ class Series:
         """The record of steps first ... behind - 1, standardised by ``mean`` and ``scale`` (C numbers each)."""
         behind = len(self.values) if behind is None else behind
         uneven = self.times_s is not None and self.step_s is None
+        rows, notes = len(self.values), more.pop("notes", self.notes)
+        if behind - first < rows:
+            notes = (*notes, f"steps {first + 1} to {behind} of {rows} were taken")
         return SeriesRecord(
             names=self.names,
             mean=tuple(float(v) for v in mean),
             scale=tuple(float(v) for v in scale),
-            rows=len(self.values),
+            rows=rows,
             taken=(first, behind),
             start=None if self.start is None else self.start.isoformat(),
             step_s=self.step_s,
             times_s=tuple(self.times_s[first:behind].tolist()) if uneven else None,  # pyright: ignore[reportOptionalSubscript]
             time_column=self.time_column,
-            **{"notes": self.notes, **more},
+            notes=notes,
+            **more,
         )
 
 

@@ -63,6 +63,13 @@ class SoundRecord:
         """Whether the model hears all of the original."""
         return self.part_s >= self.duration_s - 1 / self.rate_hz
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of it, in words."""
+        mixed = f"its {self.channels} channels were averaged"
+        part = f"{self.part_s:.4g} s from {self.start_s:.4g} s on were heard, of {self.duration_s:.4g} s"
+        return (*([mixed] if self.channels > 1 else []), *([] if self.whole else [part]))
+
     def seconds(self, cells: Tensor) -> Tensor:
         """Places along time, in cells, as seconds of the original (the middle of each cell)."""
         return self.start_s + self.first_s + self.step_s * cells.double()

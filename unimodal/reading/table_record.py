@@ -98,6 +98,17 @@ class TableRecord:
     buckets: int = 0
     hashes: int = 0
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of it, in words."""
+        part = f"{len(self.rows)} of {self.size[0]} rows were taken, evenly spaced"
+        columns = f"{len(self.columns)} of {self.size[1]} columns were taken"
+        return (
+            *([part] if len(self.rows) < self.size[0] else []),
+            *([columns] if len(self.columns) < self.size[1] else []),
+            *(f"column {name!r} was left out: {cause}" for name, cause in self.left_out.items()),
+        )
+
     def restore(self, values: Tensor) -> dict[str, list[Any]]:
         """Each column's values: numbers in their own unit, datetime64 for dates, words; None where missing.
 
