@@ -8,9 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from unimodal.kernels.packing import pack, unpack
 from unimodal.side import Side
 
 __all__ = ["Tokens"]
@@ -22,8 +24,8 @@ class Tokens:
 
     Three layouts: *uniform* (every row full), *padded* (``side.lengths`` says how many tokens of each row are
     real) and *packed* (B = 1, sequences end to end, ``side.cu_seqlens`` says where). :meth:`packed` and
-    :meth:`padded` are exact inverses on the real tokens. Registered as a pytree, so that torch.compile,
-    torch.export and checkpointing see through it.
+    :meth:`padded` are exact inverses on the real tokens (views where no row has padding). Registered as a pytree, so
+    that torch.compile, torch.export and checkpointing see through it.
 
     Raises:
         ValueError: ``x`` is not three-dimensional, or a packed batch has more than one row.
@@ -71,16 +73,17 @@ class Tokens:
         if self.side.cu_seqlens is not None:
             return self
         self.side.honour("causal", "lengths")
-        lengths = self.sequence_lengths()
-        cu = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32).to(self.x.device)
+        rows, tokens = self.x.shape[:2]
+        lengths = self.side.lengths
+        lengths = torch.full((rows,), tokens, device=self.x.device) if lengths is None else lengths
         return Tokens(
-            _join(self.x, lengths),
+            pack(self.x, lengths),
             self.side.replace(
-                cu_seqlens=cu,
+                cu_seqlens=F.pad(lengths.cumsum(0), (1, 0)).to(torch.int32),
                 lengths=None,
                 grid=None,
-                grids=self.side.grids or (None if self.side.grid is None else (self.side.grid,) * len(lengths)),
-                **{name: _join(value, lengths) for name, value in self._per_token()},
+                grids=self.side.grids or (None if self.side.grid is None else (self.side.grid,) * rows),
+                **{name: pack(value, lengths) for name, value in self._per_token()},
             ),
         )
 
@@ -89,17 +92,17 @@ class Tokens:
         if self.side.cu_seqlens is None:
             return self
         self.side.honour("causal", "cu_seqlens")
-        lengths = self.sequence_lengths()
+        lengths = self.side.cu_seqlens.diff().long()
         grids = self.side.grids
         uniform = grids is not None and len(set(grids)) == 1
         return Tokens(
-            _rows(self.x, lengths),
+            unpack(self.x, lengths),
             self.side.replace(
                 cu_seqlens=None,
-                lengths=None if len(set(lengths)) == 1 else torch.tensor(lengths, device=self.x.device),
+                lengths=None if len(set(lengths.tolist())) == 1 else lengths,
                 grid=grids[0] if grids is not None and uniform else self.side.grid,
                 grids=None if uniform else grids,
-                **{name: _rows(value, lengths) for name, value in self._per_token()},
+                **{name: unpack(value, lengths) for name, value in self._per_token()},
             ),
         )
 
@@ -118,14 +121,6 @@ class Tokens:
     def _per_token(self) -> list[tuple[str, Tensor]]:
         held = {name: getattr(self.side, name) for name in ("positions", "modality", "size")}
         return [(name, value) for name, value in held.items() if isinstance(value, Tensor)]
-
-
-def _join(value: Tensor, lengths: list[int]) -> Tensor:
-    return torch.cat([row[:n] for row, n in zip(value, lengths, strict=True)])[None]
-
-
-def _rows(value: Tensor, lengths: list[int]) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(list(value[0].split(lengths)), batch_first=True)
 
 
 def _flatten_side(side: Side) -> tuple[list[Any], Any]:
