@@ -3,11 +3,12 @@
 Source: Devlin et al. 2018, arXiv:1810.04805; sentence vectors: Reimers & Gurevych 2019, arXiv:1908.10084, sec. 3.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from unimodal.catalog import catalog
-from unimodal.conversion import From, Published, Tower, affine
+from unimodal.conversion import Conversion, From, Published, Tower, affine
 from unimodal.model import Model
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
@@ -17,7 +18,7 @@ from unimodal.readouts.mean import Mean
 from unimodal.readouts.unit_length import UnitLength
 from unimodal.renaming import blocks
 
-__all__ = ["sentence_readout", "word_encoder"]
+__all__ = ["word_encoder"]
 
 _BLOCK = MappingProxyType(
     {
@@ -33,8 +34,18 @@ _POOLED = ["Transformer", "Pooling"]
 _POOLS = MappingProxyType({"mean": Mean, "cls": FirstToken})
 
 
-def word_encoder(published: Published, at: str, *, core: Part, offset: int = 0) -> Tower:
-    """A post-norm text tower whose sentences are all of the first kind (token type 0), without a readout.
+def word_encoder(
+    published: Published,
+    at: str,
+    *,
+    core: Part,
+    readout: tuple[Part, dict[str, From]],
+    aside: Mapping[str, str],
+    offset: int = 0,
+) -> Conversion:
+    """A post-norm text tower whose sentences are all of the first kind (token type 0).
+
+    Its readout is the sentence encoder's where one is stored with the model.
 
     The row of token type 0 is added to every token, so the position table holds it: the model is the same function
     with the token types' rows fewer. Old files call a norm's weight and bias gamma and beta.
@@ -43,6 +54,8 @@ def word_encoder(published: Published, at: str, *, core: Part, offset: int = 0) 
         published: The peer.
         at: What stands before ``embeddings`` in its names.
         core: The transformer.
+        readout: The model's own, and its tensors.
+        aside: What is left aside, and why, by the beginning of the names.
         offset: Rows of the position table before that of the first token.
 
     Raises:
@@ -75,10 +88,19 @@ def word_encoder(published: Published, at: str, *, core: Part, offset: int = 0) 
         **affine("norm", rows + "LayerNorm"),
         **blocks(config["num_hidden_layers"], names),
     }
-    return Tower(part, {ours: _as_stored(origin, published) for ours, origin in table.items()})
+    aside = {name: why for start, why in aside.items() for name in published.weights if name.startswith(start)}
+    aside[at + "embeddings.position_ids"] = "0, 1, 2 ..."
+    pool, of_readout = _sentence_readout(published), {}
+    if pool is None:
+        pool, of_readout = readout
+    else:
+        why = "the sentence encoder pools by itself"
+        aside |= {f"{at}pooler.dense.{kind}": why for kind in ("weight", "bias")}
+    table = {ours: _as_stored(origin, published) for ours, origin in table.items()}
+    return Conversion({"text": Tower(part.replace(readout=pool), {**table, **of_readout})}, aside)
 
 
-def sentence_readout(published: Published) -> Part | None:
+def _sentence_readout(published: Published) -> Part | None:
     """What sentence-transformers puts behind the tokens, or None if nothing of it is stored with the model.
 
     Raises:

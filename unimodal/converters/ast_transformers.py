@@ -10,12 +10,12 @@ from unimodal.conversion import Conversion, Published, Tower, affine
 from unimodal.model import Model
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
-from unimodal.peer_settings import activation
+from unimodal.peer_layers import core_of, vit_layers
 from unimodal.positions.learned import Learned
 from unimodal.readouts.head import Head
 from unimodal.readouts.prefix_average import PrefixAverage
 from unimodal.recipes.pre_norm import pre_norm
-from unimodal.renaming import blocks, class_rows, lattice_rows
+from unimodal.renaming import class_rows, lattice_rows
 from unimodal.spectra.kaldi_fbank import KaldiFbank
 from unimodal.stems.overlapping_patch import OverlappingPatchStem
 from unimodal.tokenizers.audio import Audio
@@ -34,25 +34,12 @@ def ast_transformers(published: Published) -> Conversion:
         CheckpointError: a setting needs a part that the core does not have, or tensors do not fit.
     """
     config, at = published.config, published.under("audio_spectrogram_transformer.")
-    layer = at + "encoder.layer.{}."
-    attention = layer + "attention.attention."
-    depth, bias, positions = config["num_hidden_layers"], config["qkv_bias"], at + "embeddings.position_embeddings"
+    bias, positions = config["qkv_bias"], at + "embeddings.position_embeddings"
     table = {
         **affine("tokenizers.audio.stem.project", at + "embeddings.patch_embeddings.projection"),
         **lattice_rows(positions, 2, "audio"),
         **class_rows((at + "embeddings.cls_token", at + "embeddings.distillation_token"), positions, 2),
-        **blocks(
-            depth,
-            {
-                "norm_mixer": layer + "layernorm_before",
-                "mixer.to_qkv": (attention + "query", attention + "key", attention + "value"),
-                "mixer.to_out": layer + "attention.output.dense",
-                "norm_ffn": layer + "layernorm_after",
-                "ffn.to_hidden": layer + "intermediate.dense",
-                "ffn.to_out": layer + "output.dense",
-            },
-            qkv_bias=bias,
-        ),
+        **vit_layers(at, config["num_hidden_layers"], qkv_bias=bias),
         **affine("transformer.norm", at + "layernorm"),
     }
     readout = Part(PrefixAverage, count=2)
@@ -60,14 +47,7 @@ def ast_transformers(published: Published) -> Conversion:
         norm, width = Part(LayerNorm, eps=config["layer_norm_eps"]), len(published.weights["classifier.dense.weight"])
         readout = Part(Head, pool=readout, norm=norm, width=width)
         table |= affine("readout.norm", "classifier.layernorm") | affine("readout.project", "classifier.dense")
-    core = pre_norm(
-        depth=depth,
-        heads=config["num_attention_heads"],
-        hidden=config["intermediate_size"],
-        activation=activation(published, config["hidden_act"]),
-        eps=config["layer_norm_eps"],
-        qkv_bias=bias,
-    )
+    core = core_of(pre_norm, published, config, qkv_bias=bias)
     bands, frames, patch = config["num_mel_bins"], config["max_length"], config["patch_size"]
     stride = (config["frequency_stride"], config["time_stride"])
     stem = Part(OverlappingPatchStem, patch=patch, stride=stride, channels=1)

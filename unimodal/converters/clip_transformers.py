@@ -6,11 +6,12 @@ Source: Radford et al. 2021, arXiv:2103.00020; layout: github.com/huggingface/tr
 from unimodal.conversion import Conversion, From, Published, Tower, affine
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
-from unimodal.peer_settings import activation, image_tower, text_tower
+from unimodal.peer_layers import clip_layers, core_of
+from unimodal.peer_settings import image_tower, text_tower
 from unimodal.readouts.class_token import ClassToken
 from unimodal.readouts.last_token import LastToken
 from unimodal.recipes.pre_norm import pre_norm
-from unimodal.renaming import blocks, class_rows, lattice_rows, patches
+from unimodal.renaming import class_rows, lattice_rows, patches
 
 __all__ = ["clip_transformers"]
 
@@ -45,14 +46,14 @@ def _image(published: Published, config) -> Tower:
         **lattice_rows(positions, 1),
         **class_rows((at + "embeddings.class_embedding",), positions, 1),
         **affine("norm", at + "pre_layrnorm"),
-        **_blocks(at, config["num_hidden_layers"]),
+        **clip_layers(at, config["num_hidden_layers"]),
         **affine("transformer.norm", at + "post_layernorm"),
     }
     width = _projection(published, table, "visual_projection")
     part = image_tower(
         published,
         config,
-        core=_core(published, config),
+        core=core_of(pre_norm, published, config),
         prefix=1,
         norm=Part(LayerNorm, eps=config["layer_norm_eps"]),
         stem_bias=False,
@@ -66,7 +67,7 @@ def _text(published: Published, config) -> Tower:
     table = {
         "tokenizers.text.table.weight": From((at + "embeddings.token_embedding.weight",)),
         **lattice_rows(at + "embeddings.position_embedding.weight", 0, "text"),
-        **_blocks(at, config["num_hidden_layers"]),
+        **clip_layers(at, config["num_hidden_layers"]),
         **affine("transformer.norm", at + "final_layer_norm"),
     }
     width = _projection(published, table, "text_projection")
@@ -75,7 +76,7 @@ def _text(published: Published, config) -> Tower:
         dim=config["hidden_size"],
         vocabulary=config["vocab_size"],
         context=config["max_position_embeddings"],
-        core=_core(published, config),
+        core=core_of(pre_norm, published, config),
         readout=Part(LastToken, width=width),
         causal=True,
     )
@@ -88,28 +89,3 @@ def _projection(published: Published, table: dict[str, From], name: str) -> int 
         return None
     table |= affine("readout.project", name, bias=False)
     return len(published.weights[f"{name}.weight"])
-
-
-def _blocks(at: str, depth: int) -> dict[str, From]:
-    layer = at + "encoder.layers.{}."
-    return blocks(
-        depth,
-        {
-            "norm_mixer": layer + "layer_norm1",
-            "mixer.to_qkv": tuple(f"{layer}self_attn.{name}_proj" for name in "qkv"),
-            "mixer.to_out": layer + "self_attn.out_proj",
-            "norm_ffn": layer + "layer_norm2",
-            "ffn.to_hidden": layer + "mlp.fc1",
-            "ffn.to_out": layer + "mlp.fc2",
-        },
-    )
-
-
-def _core(published: Published, config) -> Part:
-    return pre_norm(
-        depth=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        hidden=config["intermediate_size"],
-        activation=activation(published, config["hidden_act"]),
-        eps=config["layer_norm_eps"],
-    )

@@ -3,15 +3,13 @@
 Source: Liu et al. 2019, arXiv:1907.11692; layout: github.com/huggingface/transformers, models/roberta.
 """
 
-from dataclasses import replace
-
 from unimodal.conversion import Conversion, From, Published, affine
 from unimodal.part import Part
-from unimodal.peer_settings import activation
+from unimodal.peer_layers import core_of
 from unimodal.readouts.first_token import FirstToken
 from unimodal.readouts.head import Head
 from unimodal.recipes.post_norm import post_norm
-from unimodal.word_encoder import sentence_readout, word_encoder
+from unimodal.word_encoder import word_encoder
 
 __all__ = ["roberta_transformers"]
 
@@ -26,24 +24,11 @@ def roberta_transformers(published: Published) -> Conversion:
     """
     config = published.config
     at = published.under(f"{config['model_type'].replace('-', '_')}.") or published.under("roberta.")
-    core = post_norm(
-        depth=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        hidden=config["intermediate_size"],
-        activation=activation(published, config["hidden_act"]),
-        eps=config["layer_norm_eps"],
+    core = core_of(post_norm, published, config)
+    aside = {"lm_head.": "the head of pre-training"}
+    return word_encoder(
+        published, at, core=core, readout=_pooled(published, at), aside=aside, offset=config["pad_token_id"] + 1
     )
-    tower = word_encoder(published, at, core=core, offset=config["pad_token_id"] + 1)
-    aside = {at + "embeddings.position_ids": "0, 1, 2 ..."}
-    aside |= {name: "the head of pre-training" for name in published.weights if name.startswith("lm_head.")}
-    readout, table = sentence_readout(published), {}
-    if readout is not None:
-        why = "the sentence encoder pools by itself"
-        aside |= {f"{at}pooler.dense.{kind}": why for kind in ("weight", "bias")}
-    else:
-        readout, table = _pooled(published, at)
-    part = tower.part.replace(readout=readout)
-    return Conversion({"text": replace(tower, part=part, table={**tower.table, **table})}, aside)
 
 
 def _pooled(published: Published, at: str) -> tuple[Part, dict[str, From]]:

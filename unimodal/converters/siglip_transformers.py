@@ -8,11 +8,12 @@ from unimodal.conversion import Conversion, From, Published, Tower, affine
 from unimodal.ffns.plain import Plain
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
+from unimodal.peer_layers import clip_layers, core_of
 from unimodal.peer_settings import activation, image_tower, text_tower
 from unimodal.readouts.attention import AttentionReadout
 from unimodal.readouts.last_token import LastToken
 from unimodal.recipes.pre_norm import pre_norm
-from unimodal.renaming import blocks, lattice_rows, patches
+from unimodal.renaming import lattice_rows, patches
 
 __all__ = ["siglip_transformers"]
 
@@ -44,7 +45,7 @@ def _image(published: Published, config) -> Tower:
     table = {
         **patches(at + "embeddings.patch_embedding"),
         **lattice_rows(at + "embeddings.position_embedding.weight", 0),
-        **_blocks(at, config["num_hidden_layers"]),
+        **clip_layers(at, config["num_hidden_layers"]),
         **affine("transformer.norm", at + "post_layernorm"),
     }
     if config.get("vision_use_head", True):
@@ -64,7 +65,7 @@ def _image(published: Published, config) -> Tower:
             **affine("readout.ffn.to_hidden", head + "mlp.fc1"),
             **affine("readout.ffn.to_out", head + "mlp.fc2"),
         }
-    part = image_tower(published, config, core=_core(published, config), prefix=0, readout=readout)
+    part = image_tower(published, config, core=core_of(pre_norm, published, config), prefix=0, readout=readout)
     return Tower(part, table)
 
 
@@ -73,7 +74,7 @@ def _text(published: Published, config) -> Tower:
     table = {
         "tokenizers.text.table.weight": From((at + "embeddings.token_embedding.weight",)),
         **lattice_rows(at + "embeddings.position_embedding.weight", 0, "text"),
-        **_blocks(at, config["num_hidden_layers"]),
+        **clip_layers(at, config["num_hidden_layers"]),
         **affine("transformer.norm", at + "final_layer_norm"),
         **affine("readout.project", at + "head"),
     }
@@ -82,34 +83,9 @@ def _text(published: Published, config) -> Tower:
         dim=config["hidden_size"],
         vocabulary=config["vocab_size"],
         context=config["max_position_embeddings"],
-        core=_core(published, config),
+        core=core_of(pre_norm, published, config),
         readout=Part(LastToken, width=config["projection_size"] or config["hidden_size"], bias=True),
         causal=False,
         pad=config["pad_token_id"],
     )
     return Tower(part, table)
-
-
-def _blocks(at: str, depth: int) -> dict[str, From]:
-    layer = at + "encoder.layers.{}."
-    return blocks(
-        depth,
-        {
-            "norm_mixer": layer + "layer_norm1",
-            "mixer.to_qkv": tuple(f"{layer}self_attn.{name}_proj" for name in "qkv"),
-            "mixer.to_out": layer + "self_attn.out_proj",
-            "norm_ffn": layer + "layer_norm2",
-            "ffn.to_hidden": layer + "mlp.fc1",
-            "ffn.to_out": layer + "mlp.fc2",
-        },
-    )
-
-
-def _core(published: Published, config) -> Part:
-    return pre_norm(
-        depth=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        hidden=config["intermediate_size"],
-        activation=activation(published, config["hidden_act"]),
-        eps=config["layer_norm_eps"],
-    )

@@ -11,11 +11,10 @@ from unimodal.conversion import Conversion, From, Published, Tower, affine
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
 from unimodal.peer_clips import video_tower
-from unimodal.peer_settings import activation
+from unimodal.peer_layers import core_of, vit_layers
 from unimodal.readouts.head import Head
 from unimodal.readouts.mean import Mean
 from unimodal.recipes.pre_norm import pre_norm
-from unimodal.renaming import blocks
 
 __all__ = ["videomae_transformers"]
 
@@ -30,21 +29,12 @@ def videomae_transformers(published: Published) -> Conversion:
         CheckpointError: a setting needs a part that the core does not have, or tensors do not fit.
     """
     config, at = published.config, published.under("videomae.")
-    layer = at + "encoder.layer.{}."
-    attention = layer + "attention.attention."
+    attention = at + "encoder.layer.{}.attention.attention."
     depth, dim, patch = config["num_hidden_layers"], config["hidden_size"], config["patch_size"]
     rows, columns = (patch, patch) if isinstance(patch, int) else (int(patch[0]), int(patch[1]))
-    names = {
-        "norm_mixer": layer + "layernorm_before",
-        "mixer.to_qkv": (attention + "query", attention + "key", attention + "value"),
-        "mixer.to_out": layer + "attention.output.dense",
-        "norm_ffn": layer + "layernorm_after",
-        "ffn.to_hidden": layer + "intermediate.dense",
-        "ffn.to_out": layer + "output.dense",
-    }
     table = {
         **affine("tokenizers.video.stem.project", at + "embeddings.patch_embeddings.projection"),
-        **blocks(depth, names, qkv_bias=False),
+        **vit_layers(at, depth, qkv_bias=False),
     }
     if config["qv_bias"]:
         for i in range(depth):
@@ -59,15 +49,7 @@ def videomae_transformers(published: Published) -> Conversion:
         width = len(published.weights["classifier.weight"])
         readout = Part(Head, pool=readout, norm=Part(LayerNorm, eps=1e-5), width=width)
         table |= affine("readout.norm", "fc_norm") | affine("readout.project", "classifier")
-    core = pre_norm(
-        depth=depth,
-        heads=config["num_attention_heads"],
-        hidden=config["intermediate_size"],
-        activation=activation(published, config["hidden_act"]),
-        eps=config["layer_norm_eps"],
-        qkv_bias=config["qv_bias"],
-        final_norm=not averaged,
-    )
+    core = core_of(pre_norm, published, config, qkv_bias=config["qv_bias"], final_norm=not averaged)
     part = video_tower(
         published,
         tubelet=(config["tubelet_size"], rows, columns),
