@@ -22,7 +22,7 @@ __all__ = ["DIM", "GRIDS", "PREFIX", "REQUIRED", "Specimen", "changed", "padded"
 DIM, HEADS, PREFIX, GRID, GRIDS = 24, 3, 2, (2, 3), ((2, 3), (3, 4), (1, 2))
 
 # What a required keyword parameter gets when nothing is given, by the parameter's name.
-REQUIRED = MappingProxyType({"heads": HEADS, "grid": GRID, "pool": Part(Mean)})
+REQUIRED = MappingProxyType({"heads": HEADS, "width": DIM // HEADS, "grid": GRID, "pool": Part(Mean)})
 
 
 class Specimen:
