@@ -6,8 +6,12 @@ import pytest
 import torch
 import torch.nn as nn
 
+from unimodal.ffns.dropout import DropoutFFN
+from unimodal.ffns.gated import Gated
+from unimodal.ffns.plain import Plain
+from unimodal.kernels.linear import FEWEST
 from unimodal.part import Part
-from unimodal.prepack import prepack
+from unimodal.prepack import choose, prepack
 from unimodal.readouts.attention import AttentionReadout
 from unimodal.recipes.vit import vit
 from unimodal.sample import Batch
@@ -75,3 +79,45 @@ def test_a_linear_map_by_itself_and_one_under_two_names_are_packed():
         torch.testing.assert_close(prepack(plain)(x), plain(x))
     assert both["a"] is both["b"]
     assert type(both["a"]) is not nn.Linear
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "gelu_quick", "relu", "silu", "tanh"])
+@pytest.mark.parametrize("rows", [2, 512])  # below and above what the packed map pays for
+@torch.inference_mode()
+def test_a_feed_forward_with_any_activation_is_the_same(activation, rows):
+    assert 2 * 32 * 64 < FEWEST <= 512 * 32 * 64
+    for ffn in (Plain(32, hidden=64, activation=activation), DropoutFFN(32, hidden=64, activation=activation).eval()):
+        x = torch.randn(1, rows, 32)
+        want = ffn.double()(x.double())
+        packed: Any = prepack(ffn.float())
+        got = packed(x).double()
+        torch.testing.assert_close(got, want, rtol=0, atol=5e-6 * want.abs().max().item())
+        assert isinstance(packed.activation, nn.Identity) == (activation != "gelu_quick")
+        assert not isinstance(ffn.activation, nn.Identity)
+
+
+@torch.inference_mode()
+def test_a_gated_feed_forward_keeps_its_activation_where_it_is():
+    gated, x = Gated(32, hidden=512).eval(), torch.randn(1, 64, 32)
+    want = gated(x)
+    torch.testing.assert_close(prepack(gated)(x), want, rtol=0, atol=1e-5 * want.abs().max().item())
+
+
+def test_the_choice_counts_the_maps_that_fit_and_tells_why_others_do_not(model):
+    maps = sum(type(m) is nn.Linear for m in model.modules())
+    chosen = choose(model)
+    assert (chosen.implementation, chosen.reason) == ("oneDNN with packed weights", f"{maps} of {maps} linear maps fit")
+    model.transformer.blocks[0].ffn.to_out.double()
+    assert choose(model).reason == (
+        f"{maps - 1} of {maps} linear maps fit; a linear map cannot be packed: this processor's kernel does not take "
+        "torch.float64"
+    )
+    assert choose(nn.LayerNorm(3)).reason == "it has no linear maps"
+    assert prepack(model, implementation="reference") is model
+
+
+def test_packing_that_is_demanded_and_cannot_be_is_an_error(model):
+    with pytest.raises(RuntimeError, match="does not take torch.float64"):
+        prepack(model.double(), implementation="require")
+    with pytest.raises(RuntimeError, match="it has no linear maps"):
+        prepack(nn.LayerNorm(3), implementation="require")

@@ -132,3 +132,37 @@ def test_names_are_those_of_the_inputs():
 def test_senseless_settings_are_refused_at_once(settings, told):
     with pytest.raises(ValueError, match=told):
         predictions(Doubling(), [1], **settings)
+
+
+class Affine(Doubling):
+    """A task whose module does the work."""
+
+    def __init__(self):
+        super().__init__()
+        self.module = nn.Linear(64, 256)
+        self.used = []
+
+    def predict(self, samples):
+        self.used.append(self.module)
+        x = torch.stack([torch.full((64,), float(s.data)) for s in samples])
+        return list(self.module(x.repeat(64, 1))[: len(samples)])
+
+
+def test_packed_linear_maps_predict_the_same_and_leave_the_task_alone():
+    task = Affine()
+    module = task.module
+    plain = outcomes(task, 20, linear_maps="reference")
+    assert set(task.used) == {module}
+    packed = outcomes(task, 20)
+    assert task.module is module
+    assert type(task.used[-1]) is not nn.Linear
+    for a, b in zip(plain, packed, strict=True):
+        torch.testing.assert_close(b.prediction, a.prediction, rtol=0, atol=1e-5 * a.prediction.abs().max().item())
+
+
+def test_packing_that_is_demanded_and_cannot_be_is_told_before_anything_is_read():
+    task = Affine()
+    task.module.double()
+    with pytest.raises(RuntimeError, match="does not take torch.float64"):
+        predictions(task, [1], linear_maps="require")
+    assert task.read_so_far == 0

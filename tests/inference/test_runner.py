@@ -57,6 +57,17 @@ def rows(summary):
     return pq.read_table(summary.table).to_pylist()
 
 
+def test_the_summary_says_how_linear_maps_were_computed_and_both_ways_predict_the_same(classifier, photos, tmp_path):
+    ready = load_task("classification", classifier)
+    packed = run(ready, photos, tmp_path / "packed", recursive=True)
+    plain = run(ready, photos, tmp_path / "plain", recursive=True, linear_maps="reference")
+    assert plain.linear_maps == "reference: asked for"
+    assert packed.linear_maps == "oneDNN with packed weights: 5 of 5 linear maps fit"  # of one block and a head
+    for one, other in zip(rows(plain), rows(packed), strict=True):
+        assert one["source"] == other["source"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
+
+
 def test_every_input_has_a_row_and_artefacts_of_equal_stems_have_their_own_names(task, photos, tmp_path):
     (photos / "y" / "3.png").write_text("no picture")
     summary = run(task, photos, tmp_path / "out", recursive=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unimodal.kernels.linear import choose, linear, pack, reference
+from unimodal.kernels.linear import ACTIVATIONS, choose, linear, pack, reference
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch is built without oneDNN")
 
@@ -63,3 +63,21 @@ def test_a_weight_that_cannot_be_packed_is_refused_with_the_reason(weight, reaso
     assert choose(weight).implementation == "reference"
     with pytest.raises(RuntimeError, match=reason):
         pack(weight)
+
+
+@pytest.mark.parametrize("dtype, error", [(torch.float32, 5e-6), (torch.bfloat16, 2e-2)], ids=str)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_behind_the_map_equal_those_of_torch(activation, dtype, error):
+    weight = torch.randn(96, 48).to(dtype)
+    if choose(weight).implementation == "reference":
+        pytest.skip(choose(weight).reason)
+    x, bias = torch.randn(3, 31, 48).to(dtype), torch.randn(96).to(dtype)
+    want = reference(x.double(), weight.double(), bias.double(), activation=activation)
+    got = linear(x, pack(weight), bias, activation=activation)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got.double(), want, rtol=0, atol=error * want.abs().max().item())
+
+
+def test_an_activation_that_is_not_in_the_table_is_refused():
+    with pytest.raises(ValueError, match="activation must be one of gelu, gelu_tanh, relu, silu, tanh, not 'exp'"):
+        linear(torch.randn(3, 8), pack(torch.randn(4, 8)), None, activation="exp")

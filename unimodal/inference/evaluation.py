@@ -9,6 +9,7 @@ from typing import Any
 
 from unimodal.inference.pipeline import predictions, why
 from unimodal.inference.sources import Input
+from unimodal.kernels.dispatch import Wish
 
 __all__ = ["Evaluation", "evaluate", "measure"]
 
@@ -42,18 +43,27 @@ def evaluate(
     *,
     batch_tokens: int | None = None,
     workers: int = 2,
+    linear_maps: Wish = "auto",
     report: Callable[[int, int, float, float, str], None] = lambda done, total, rate_hz, left_s, more: None,
 ) -> Evaluation:
     """Measure ``task`` on the data set at ``data``.
 
     Args:
-        batch_tokens: See :func:`unimodal.inference.pipeline.predictions`, as for ``workers``.
+        batch_tokens: See :func:`unimodal.inference.pipeline.predictions`, as for ``workers`` and
+            ``linear_maps``.
         report: Called after every sample with (done, total, samples a second, seconds left, a remark).
 
     Raises:
         InputError: there is no data set at ``data``, or it is laid out otherwise.
     """
-    return measure(task, task.labelled(Path(data)), batch_tokens=batch_tokens, workers=workers, report=report)
+    return measure(
+        task,
+        task.labelled(Path(data)),
+        batch_tokens=batch_tokens,
+        workers=workers,
+        linear_maps=linear_maps,
+        report=report,
+    )
 
 
 def measure(
@@ -62,13 +72,14 @@ def measure(
     *,
     batch_tokens: int | None = None,
     workers: int = 2,
+    linear_maps: Wish = "auto",
     report: Callable[[int, int, float, float, str], None] = lambda done, total, rate_hz, left_s, more: None,
 ) -> Evaluation:
     """As :func:`evaluate`, on (source, target) pairs."""
     task.module.eval()
     metrics, errors, started = task.metrics(), [], time.monotonic()
     inputs = (Input(_name(source, i), source) for i, (source, _) in enumerate(pairs))
-    for result in predictions(task, inputs, batch_tokens=batch_tokens, workers=workers):
+    for result in predictions(task, inputs, batch_tokens=batch_tokens, workers=workers, linear_maps=linear_maps):
         error = result.error
         if error is None:
             try:

@@ -1,5 +1,6 @@
 """Pipeline: inputs to results in order, decoded ahead in threads, put into batches by cost, one bad input a bad row."""
 
+import copy
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,8 @@ import torch
 
 from unimodal.errors import InputError
 from unimodal.inference.sources import Input
+from unimodal.kernels.dispatch import Wish
+from unimodal.prepack import prepack
 from unimodal.sample import Sample
 
 __all__ = ["Result", "predictions", "why"]
@@ -36,7 +39,12 @@ class Result:
 
 
 def predictions(
-    task: Any, inputs: Iterable[Any], *, batch_tokens: int | None = None, workers: int = 2
+    task: Any,
+    inputs: Iterable[Any],
+    *,
+    batch_tokens: int | None = None,
+    workers: int = 2,
+    linear_maps: Wish = "auto",
 ) -> Generator[Result]:
     """The results of ``inputs``, one each, in their order. Nothing that an input or the task does ends the run.
 
@@ -50,9 +58,13 @@ def predictions(
         batch_tokens: The most tokens in a batch; a sample with more is a batch of its own. None: 2,048 on a CPU,
             32,768 elsewhere.
         workers: Decoding threads; 0 decodes between the batches.
+        linear_maps: ``auto`` works with a copy of the task's module whose linear maps are packed for this processor
+            where they can be (:func:`unimodal.prepack.prepack`: the same to a few units in the last place, on CPUs up
+            to twice as fast), ``reference`` with the module itself; ``require`` packs or raises.
 
     Raises:
         ValueError: ``batch_tokens`` is not positive or ``workers`` is negative.
+        RuntimeError: ``linear_maps="require"`` and there is nothing to pack.
     """
     on_cpu = next((p.device.type for p in task.module.parameters()), "cpu") == "cpu"
     budget = batch_tokens if batch_tokens is not None else 2048 if on_cpu else 32768
@@ -60,7 +72,7 @@ def predictions(
         raise ValueError(f"batch_tokens must be positive, not {batch_tokens}")
     if workers < 0:
         raise ValueError(f"workers must not be negative, not {workers}")
-    return _run(task, inputs, budget, workers)
+    return _run(task, _packed(task, linear_maps), inputs, budget, workers)
 
 
 def why(error: Exception) -> str:
@@ -70,19 +82,29 @@ def why(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _run(task: Any, inputs: Iterable[Any], budget: int, workers: int) -> Generator[Result]:
+def _packed(task: Any, wish: Wish) -> Any:
+    """The task around the module that predicts; ``task`` itself, which reads, keeps its own."""
+    module = prepack(task.module, implementation=wish)
+    if module is task.module:
+        return task
+    twin = copy.copy(task)
+    twin.module = module
+    return twin
+
+
+def _run(task: Any, packed: Any, inputs: Iterable[Any], budget: int, workers: int) -> Generator[Result]:
     window: list[tuple[Input, Sample | Exception]] = []
     cost, index, ahead = 0, 0, deque([2 * workers], maxlen=1)
     for item, got in _decoded(task, inputs, workers, ahead):
         own = got.cost if isinstance(got, Sample) else 0
         if window and (cost + own > budget or len(window) >= _LONGEST_WINDOW):
             ahead.append(max(2 * workers, len(window)))
-            results, fitting = _results(task, window, index)
+            results, fitting = _results(packed, window, index)
             yield from results
             budget, index, window, cost = min(budget, fitting), index + len(window), [], 0
         window.append((item, got))
         cost += own
-    yield from _results(task, window, index)[0]
+    yield from _results(packed, window, index)[0]
 
 
 def _decoded(

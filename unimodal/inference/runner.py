@@ -19,6 +19,8 @@ from unimodal.inference.pipeline import Result, predictions, why
 from unimodal.inference.sources import Input, Sources, find
 from unimodal.inference.table import write_table
 from unimodal.inference.whole import reads_whole
+from unimodal.kernels.dispatch import Wish
+from unimodal.prepack import choose
 from unimodal.weights_file import weights_digest
 
 __all__ = ["RESERVED", "Progress", "Summary", "predictions", "run"]
@@ -60,6 +62,7 @@ class Summary:
         resumed: How many of the predictions an earlier run had made.
         spent_s: Seconds of this run.
         examples: The first few errors, with the names of their inputs.
+        linear_maps: How the model's linear maps were computed, and why.
     """
 
     table: Path
@@ -68,6 +71,7 @@ class Summary:
     resumed: int
     spent_s: float
     examples: tuple[str, ...] = ()
+    linear_maps: str = ""
 
 
 def run(
@@ -79,6 +83,7 @@ def run(
     recursive: bool = False,
     batch_tokens: int | None = None,
     workers: int = 2,
+    linear_maps: Wish = "auto",
     restart: bool = False,
     artefacts: bool = True,
     report: Callable[[Progress], None] = lambda progress: None,
@@ -96,7 +101,7 @@ def run(
         column: The column with the inputs when a source is a CSV or Parquet table; None means ``image``, or for tasks
             that read tables themselves the whole table as one input.
         recursive: Whether sub-folders are entered.
-        batch_tokens: See :func:`unimodal.inference.pipeline.predictions`, as for ``workers``.
+        batch_tokens: See :func:`unimodal.inference.pipeline.predictions`, as for ``workers`` and ``linear_maps``.
         restart: Forget what is in ``out`` from an earlier run.
         artefacts: Whether predictions are saved as files too, in their field's own format.
         report: Called after every row.
@@ -104,6 +109,7 @@ def run(
 
     Raises:
         InputError: there is nothing to read.
+        RuntimeError: ``linear_maps="require"`` and there is nothing to pack.
         UnknownNameError: a table has no such column.
         ValueError: ``out`` is one of the sources, holds a run of another task or other weights, or has a table
             without its journal.
@@ -116,11 +122,13 @@ def run(
     inputs = find(named, column=column, recursive=recursive, skip=out, whole=partial(reads_whole, task))
     for words in inputs.notes:
         note(words)
+    settings = {"batch_tokens": batch_tokens, "workers": workers, "linear_maps": linear_maps}
+    chosen = choose(task.module, implementation=linear_maps)
     table, journal = out / "predictions.parquet", _opened(task, out, artefacts, restart)
     places, counts, finished = array("q"), {"ok": 0, "error": 0, "resumed": 0}, False
     examples: list[str] = []
     try:
-        with closing(_remaining(task, inputs, journal, places, counts, batch_tokens, workers)) as results:
+        with closing(_remaining(task, inputs, journal, places, counts, settings)) as results:
             for result, item, key in results:
                 error, places[result.index] = _record(result, item, key, journal, out if artefacts else None)
                 counts["error" if error else "ok"] += 1
@@ -136,7 +144,8 @@ def run(
         if not finished:
             note(f"{len(kept)} of {inputs.total} rows are in {table}; run the same command again to go on")
     ok, spent_s = counts["ok"] + counts["resumed"], time.monotonic() - started
-    return Summary(table, ok, counts["error"], counts["resumed"], spent_s, tuple(examples))
+    how = f"{chosen.implementation}: {chosen.reason}"
+    return Summary(table, ok, counts["error"], counts["resumed"], spent_s, tuple(examples), how)
 
 
 def _opened(task: Any, out: Path, artefacts: bool, restart: bool) -> Journal:
@@ -161,8 +170,7 @@ def _remaining(
     journal: Journal,
     places: "array[int]",
     counts: dict[str, int],
-    batch_tokens: int | None,
-    workers: int,
+    settings: dict[str, Any],
 ) -> Generator[tuple[Result, Input, str]]:
     """Results of the inputs without a prediction; ``places`` grows by one for each input, done or not."""
     waiting: deque[tuple[int, Input, str]] = deque()
@@ -178,7 +186,7 @@ def _remaining(
             else:
                 counts["resumed"] += 1
 
-    for result in predictions(task, todo(), batch_tokens=batch_tokens, workers=workers):
+    for result in predictions(task, todo(), **settings):
         index, item, key = waiting.popleft()
         yield replace(result, index=index), item, key
 
