@@ -14,6 +14,7 @@ from torch import Tensor
 from unimodal.block import Block
 from unimodal.ffns.gated import Gated
 from unimodal.ffns.plain import Plain
+from unimodal.kernels.norm import norm as normed
 from unimodal.mixers.full import Full
 from unimodal.model import Model
 from unimodal.norms.layer import LayerNorm
@@ -118,31 +119,16 @@ def _linear(weight: Tensor, bias: Tensor | None, like: Tensor) -> nn.Linear:
     return made
 
 
-class _Scale(nn.Module):
-    """RMS norm, or the compressed one, without a weight: one pass for the sum of squares and one for the product."""
-
-    def __init__(self, norm: LayerNorm, compressed: bool) -> None:
-        super().__init__()
-        self.dim, self.eps, self.compressed = len(norm.weight), norm.eps, compressed
-
-    def forward(self, x: Tensor) -> Tensor:
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).square()
-        if self.compressed:
-            square = square + x.sum(-1, keepdim=True, dtype=dtype).square()
-        return (x * torch.rsqrt(square / self.dim + self.eps)).to(x.dtype)
-
-
 class _Bare(nn.Module):
     """A norm whose weight and bias are in the map behind it, which therefore must read nothing else."""
 
     def __init__(self, norm: LayerNorm, compressed: bool) -> None:
         super().__init__()
-        self.norm = _Scale(norm, compressed)
+        self.kind, self.eps = "crms" if compressed else "rms", norm.eps
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
         side.honour("mask", "bias", "causal", "lengths", "cu_seqlens")
-        return self.norm(x)
+        return normed(x, self.kind, eps=self.eps)
 
 
 class _Entering(nn.Module):
@@ -164,12 +150,12 @@ class _Leaving(nn.Module):
 
     def __init__(self, norm: LayerNorm, compressed: bool) -> None:
         super().__init__()
-        self.norm, self.compressed = _Scale(norm, compressed), compressed
+        self.compressed, self.eps = compressed, norm.eps
         self.weight, self.bias = norm.weight, norm.bias
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
-        y = self.norm(x)
-        if self.compressed:
-            y = torch.cat([y, -y.sum(-1, keepdim=True)], -1)
-        y = y * self.weight
+        if not self.compressed:
+            return normed(x, "rms", weight=self.weight, bias=self.bias, eps=self.eps)
+        y = normed(x, "crms", eps=self.eps)
+        y = torch.cat([y, -y.sum(-1, keepdim=True)], -1) * self.weight
         return y if self.bias is None else y + self.bias

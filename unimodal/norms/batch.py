@@ -9,6 +9,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from unimodal.kernels.norm import norm
 from unimodal.masks import keys_within
 from unimodal.side import Side
 
@@ -48,10 +49,13 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(dim))
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
-        h = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean_D, var_D = self._observed(h, side) if self.training else (self.running_mean, self.running_var)
-        h = (h - mean_D) * torch.rsqrt(var_D.to(h.dtype) + self.eps)
-        return (h * self.weight + self.bias).to(x.dtype)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        if self.training:
+            h = x.to(dtype)
+            mean_D, var_D = self._observed(h, side)
+            return ((h - mean_D) * torch.rsqrt(var_D + self.eps) * self.weight + self.bias).to(x.dtype)
+        gain_D = self.weight * torch.rsqrt(self.running_var.to(dtype) + self.eps)
+        return norm(x, "affine", weight=gain_D, bias=self.bias - gain_D * self.running_mean)
 
     def _observed(self, h: Tensor, side: Side) -> tuple[Tensor, Tensor]:
         """Mean and variance of the real tokens; the running averages follow them."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from unimodal.kernels.norm import norm
 from unimodal.side import Side
 
 __all__ = ["CompressedRMSNorm"]
@@ -25,6 +26,8 @@ class CompressedRMSNorm(nn.Module):
 
     Shapes:
         x: (..., D);  returns (..., D) in x's dtype. Statistics are taken in float32 or finer.
+
+    Cost: see :mod:`unimodal.kernels.norm`.
     """
 
     def __init__(self, dim: int, *, eps: float = 1e-6) -> None:
@@ -33,7 +36,4 @@ class CompressedRMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
-        h = x.to(torch.promote_types(x.dtype, torch.float32))
-        square = h.square().sum(-1, keepdim=True) + h.sum(-1, keepdim=True).square()
-        h = h * torch.rsqrt(square / (x.shape[-1] + 1) + self.eps)
-        return (h * self.weight).to(x.dtype)
+        return norm(x, "crms", weight=self.weight, eps=self.eps)

@@ -6,9 +6,9 @@ Axes: ... any leading axes, D channels.
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
+from unimodal.kernels.norm import norm
 from unimodal.side import Side
 
 __all__ = ["LayerNorm"]
@@ -35,4 +35,4 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        return norm(x, "layer", weight=self.weight, bias=self.bias, eps=self.eps)

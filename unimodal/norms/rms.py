@@ -6,9 +6,9 @@ Axes: ... any leading axes, D channels.
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
+from unimodal.kernels.norm import norm
 from unimodal.side import Side
 
 __all__ = ["RMSNorm"]
@@ -24,7 +24,9 @@ class RMSNorm(nn.Module):
         eps: Added to the mean square, in squared units of x.
 
     Shapes:
-        x: (..., D);  returns (..., D) in x's dtype.
+        x: (..., D);  returns (..., D) in x's dtype. Statistics are taken in float32 or finer.
+
+    Cost: see :mod:`unimodal.kernels.norm`.
     """
 
     def __init__(self, dim: int, *, eps: float = 1e-6) -> None:
@@ -33,4 +35,4 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return norm(x, "rms", weight=self.weight, eps=self.eps)
