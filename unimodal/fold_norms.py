@@ -1,6 +1,6 @@
-"""Fold norms: batch norms of a trained model, which are affine in use, go into the linear maps behind them.
+"""Fold norms: norms of a trained model that are affine in use go into the linear maps behind or in front of them.
 
-Source: Guo et al. 2024, arXiv:2405.11582, sec. 3.2.
+Source: Guo et al. 2024, arXiv:2405.11582, sec. 3.2; Yang et al. 2022, arXiv:2208.01313 (the unified norm).
 Axes: ... any leading axes, D width, O outputs of a map.
 """
 
@@ -14,21 +14,31 @@ from torch import Tensor
 from unimodal.block import Block
 from unimodal.ffns.gated import Gated
 from unimodal.ffns.plain import Plain
+from unimodal.kernels.norm import norm as normed
 from unimodal.mixers.full import Full
+from unimodal.model import Model
 from unimodal.norms.batch import BatchNorm
 from unimodal.norms.progressive_batch import ProgressiveBatchNorm
+from unimodal.norms.unified import UnifiedNorm
 from unimodal.side import Side
 from unimodal.transformer import Transformer
 
 __all__ = ["fold_norms"]
 
 
-def fold_norms(model: nn.Module) -> nn.Module:
-    """A copy for use with the same outputs, without norms in its blocks; ``model`` itself is left as it is.
+OURS = (BatchNorm, ProgressiveBatchNorm, UnifiedNorm)
+TORCHS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
-    In use such a norm is y = a x + b, one factor and one shift a channel, so W y + c = (W diag(a)) x + (W b + c). Every
-    map that reads the norm is rewritten, in float64. A norm behind the last block has no map of the core behind it: it
-    becomes its factor and shift. Norms of other kinds stay as they are.
+
+def fold_norms(model: nn.Module) -> nn.Module:
+    """A copy for use with the same outputs, without such norms; ``model`` itself is left as it is.
+
+    In use such a norm is y = a x + b, one factor and one shift a channel, so W y + c = (W diag(a)) x + (W b + c). In a
+    block every map that reads the norm is rewritten so, in float64. In an ``nn.Sequential`` the norm goes into the
+    linear map or convolution directly in front of it: a (W x + c) + b = (diag(a) W) x + (a c + b). (The released code
+    of the paper leaves eta c out of that shift, which is only right for c = 0.) A norm behind the last block, or
+    between embedding and core, where positions were added, becomes its factor and shift. Norms of other kinds stay as
+    they are.
 
     Raises:
         ValueError: the model is in training mode, whose norms see the batch; no norm can be folded; or a block with
@@ -43,11 +53,14 @@ def fold_norms(model: nn.Module) -> nn.Module:
             if isinstance(module, Block) and _foldable(module.norm_mixer):
                 _fold(module)
                 folded += 1
-            elif isinstance(module, Transformer) and _foldable(module.norm):
-                module.norm = _Affine(*_affine(module.norm), like=next(module.parameters()))
+            elif isinstance(module, Transformer | Model) and _foldable(module.norm):
+                module.norm = _Affine(module.norm)
                 folded += 1
+            elif type(module) is nn.Sequential:
+                folded += _fold_sequence(module)
     if not folded:
-        raise ValueError("the model has no norm that can be folded: they are BatchNorm and ProgressiveBatchNorm")
+        names = sorted({cls.__name__ for cls in (*OURS, *TORCHS)})
+        raise ValueError(f"the model has no norm that can be folded: they are {', '.join(names)}")
     return new
 
 
@@ -76,15 +89,35 @@ def _reading(plain: nn.Linear, norm: Any) -> nn.Linear:
     return made.train(plain.training)
 
 
+def _fold_sequence(sequence: nn.Sequential) -> int:
+    folded = 0
+    for i in range(len(sequence) - 1):
+        if type(sequence[i]) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d) and _foldable(sequence[i + 1]):
+            sequence[i], sequence[i + 1] = _writing(sequence[i], sequence[i + 1]), nn.Identity()
+            folded += 1
+    return folded
+
+
+def _writing(plain: Any, norm: Any) -> nn.Module:
+    (factor_D, shift_D), made = _affine(norm), copy.deepcopy(plain)
+    made.weight.copy_(plain.weight.double() * factor_D.reshape(-1, *(1,) * (plain.weight.ndim - 1)))
+    if made.bias is None:
+        made.bias = nn.Parameter(made.weight.new_empty(len(factor_D)))
+    made.bias.copy_(shift_D if plain.bias is None else shift_D + factor_D * plain.bias.double())
+    return made
+
+
 def _foldable(norm: Any) -> bool:
-    return type(norm) in (BatchNorm, ProgressiveBatchNorm)
+    return type(norm) in OURS or (type(norm) in TORCHS and norm.running_var is not None)
 
 
 def _affine(norm: Any) -> tuple[Tensor, Tensor]:
-    if type(norm) is ProgressiveBatchNorm:
+    if type(norm) in OURS:
         return norm.affine()
-    factor_D = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return factor_D, norm.bias.double() - factor_D * norm.running_mean.double()
+    factor_D = (norm.running_var.double() + norm.eps).rsqrt()
+    factor_D = factor_D if norm.weight is None else factor_D * norm.weight.double()
+    shift_D = -factor_D * norm.running_mean.double()
+    return factor_D, shift_D if norm.bias is None else shift_D + norm.bias.double()
 
 
 class _Nothing(nn.Module):
@@ -98,10 +131,12 @@ class _Nothing(nn.Module):
 class _Affine(nn.Module):
     """One factor and one shift a channel."""
 
-    def __init__(self, factor: Tensor, shift: Tensor, *, like: Tensor) -> None:
+    def __init__(self, norm: Any) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(factor.to(like)), nn.Parameter(shift.to(like))
+        factor_D, shift_D = norm.affine()
+        like = next(norm.parameters())
+        self.weight, self.bias = nn.Parameter(factor_D.to(like)), nn.Parameter(shift_D.to(like))
         self.eval()
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
-        return torch.addcmul(self.bias, x, self.weight)
+        return normed(x, "affine", weight=self.weight, bias=self.bias)

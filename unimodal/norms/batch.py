@@ -22,7 +22,7 @@ class BatchNorm(nn.Module):
     While training, mean and var are those of the batch's real tokens (padding does not count), and their running
     averages r <- (1 - momentum) r + momentum s are kept, with Bessel's correction for var as in torch. Otherwise the
     running averages stand for them, so that nothing depends on the rest of the batch and no constraint of the side
-    can change anything.
+    can change anything: one factor and one shift a channel (:meth:`affine`), which the next linear map can take in.
 
     Args:
         dim: Channels D.
@@ -56,6 +56,11 @@ class BatchNorm(nn.Module):
             return ((h - mean_D) * torch.rsqrt(var_D + self.eps) * self.weight + self.bias).to(x.dtype)
         gain_D = self.weight * torch.rsqrt(self.running_var.to(dtype) + self.eps)
         return norm(x, "affine", weight=gain_D, bias=self.bias - gain_D * self.running_mean)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Factor a and shift b of the norm in use, y = a x + b, each (D,) in float64."""
+        factor_D = self.weight.double() / (self.running_var.double() + self.eps).sqrt()
+        return factor_D, self.bias.double() - factor_D * self.running_mean.double()
 
     def _observed(self, h: Tensor, side: Side) -> tuple[Tensor, Tensor]:
         """Mean and variance of the real tokens; the running averages follow them."""

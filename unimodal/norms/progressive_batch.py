@@ -60,6 +60,5 @@ class ProgressiveBatchNorm(nn.Module):
 
     def affine(self) -> tuple[Tensor, Tensor]:
         """Factor a and shift b of the norm in use, y = a x + b, each (D,) in float64."""
-        batch = self.batch
-        gain_D = batch.weight.double() / (batch.running_var.double() + batch.eps).sqrt()
-        return gain_D + self.eta.double(), batch.bias.double() - gain_D * batch.running_mean.double()
+        factor_D, shift_D = self.batch.affine()
+        return factor_D + self.eta.double(), shift_D
