@@ -19,8 +19,8 @@ import re
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,14 @@ class Report:
         second = self.again(2 * len(self.timings[candidate].ratios))
         self.timings, self.load = second.timings, second.load
         return _judge(self.timings[candidate], target)
+
+    def rebased(self, base: str) -> "Report":
+        """The same rounds with their ratios taken to another candidate."""
+        cpu_s = {name: timing.cpu_s for name, timing in self.timings.items()}
+        timings = {
+            name: replace(timing, ratios=_ratios(cpu_s[base], timing.cpu_s)) for name, timing in self.timings.items()
+        }
+        return replace(self, base=base, timings=timings, again=lambda more: self.again(more).rebased(base))
 
     def rows(self) -> list[dict[str, Any]]:
         """One JSON-able row a candidate: medians, quartiles, ratio, and what they were measured on."""
@@ -170,7 +178,7 @@ def compare(
             label,
             tuple(wall[label]),
             tuple(cpu[label]),
-            tuple(b / max(own, 1e-9) for b, own in zip(cpu[base], cpu[label], strict=True)),
+            _ratios(cpu[base], cpu[label]),
         )
         for label in candidates
     }
@@ -187,12 +195,17 @@ def machine() -> dict[str, Any]:
     return {
         "machine": re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-"),
         "cpu": model,
+        "instructions": _instructions(),
         "cores": os.cpu_count(),
         "commit": _commit(),
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "versions": {name: v for name in ("torch", "triton", "timm", "transformers") if (v := _version(name))},
     }
+
+
+def _ratios(base_s: Sequence[float], own_s: Sequence[float]) -> tuple[float, ...]:
+    return tuple(base / max(own, 1e-9) for base, own in zip(base_s, own_s, strict=True))
 
 
 def _judge(timing: Timing, target: float) -> Verdict:
@@ -218,6 +231,29 @@ def _cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _instructions() -> str:
+    """Which of the matrix kernels' instruction sets the processor has: one model's name covers several."""
+    known = (
+        "avx2",
+        "avx512f",
+        "avx_vnni",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_bf16",
+        "amx_int8",
+        "asimd",
+        "bf16",
+        "sve",
+    )
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.lower().startswith(("flags", "features")):
+                return " ".join(word for word in known if word in line.partition(":")[2].split())
+    except OSError:
+        pass
+    return ""
 
 
 def _commit() -> str | None:

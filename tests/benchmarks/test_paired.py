@@ -99,6 +99,21 @@ def test_saved_rows_carry_setting_commit_versions_and_machine(tmp_path):
     assert "| b | 2000.00" in report.table()
 
 
+def test_a_rebased_report_takes_its_ratios_to_the_other_candidate_also_when_it_is_measured_again():
+    candidates = {"a": spend(1.0), "b": spend(0.5), "c": spend(0.2)}
+    report = compare("other", candidates, base="a", rounds=4, warmup=0)
+    other = report.rebased("b")
+    assert other.base == "b"
+    assert other.timings["c"].ratios == (2.5,) * 4
+    assert other.timings["a"].ratios == (0.5,) * 4
+    assert other.again(3).timings["c"].ratios == (2.5,) * 3
+    assert report.timings["c"].ratios == (5.0,) * 4
+
+
+def test_the_machine_tells_its_instruction_sets_beside_its_model():
+    assert {"cpu", "instructions", "cores", "commit", "date", "python", "versions"} <= set(machine())
+
+
 def test_an_unknown_base_is_refused():
     with pytest.raises(ValueError, match=r"base must be one of \['a'\], not 'b'"):
         compare("x", {"a": spend(1.0)}, base="b")
