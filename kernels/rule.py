@@ -1,6 +1,7 @@
 """Rule: what an attention rule does with its logits, described once for every implementation of it.
 
-Source: softmax: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; sigmoid: Ramapuram et al. 2024, arXiv:2409.04431, sec. 2.
+Source: softmax: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; sigmoid: Ramapuram et al. 2024, arXiv:2409.04431, sec. 2;
+relu: Zhang et al. 2021, arXiv:2104.07012 (with a norm behind it, which is not the rule's).
 Axes: ... any leading axes, M keys.
 
 A rule is a row of switches and numbers. A new one is a new row of :data:`WEIGHTS`: its equation, the same equation into
@@ -92,9 +93,18 @@ def _sigmoid_pull_back(grad: Tensor, weight: Tensor, out: Tensor) -> Tensor:
     return torch.ops.aten.sigmoid_backward.grad_input(grad, weight, grad_input=out)
 
 
+def _relu(logit: Tensor, out: Tensor) -> Tensor:
+    return torch.clamp_min(logit, 0.0, out=out)
+
+
+def _relu_pull_back(grad: Tensor, weight: Tensor, out: Tensor) -> Tensor:
+    return torch.ops.aten.threshold_backward.grad_input(grad, weight, 0.0, grad_input=out)
+
+
 WEIGHTS = {
     "softmax": Weights(lambda logit: logit.softmax(-1), _softmax, _softmax_pull_back, normalised=True),
     "sigmoid": Weights(torch.sigmoid, _sigmoid, _sigmoid_pull_back),
+    "relu": Weights(torch.relu, _relu, _relu_pull_back),
 }
 
 PLAIN = Rule()
