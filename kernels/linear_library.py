@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from unimodal.kernels.linear_rule import LinearRule
-from unimodal.kernels.linear_tiles import Held, accumulated, backward, forward, states_like
+from unimodal.kernels.linear_tiles import CHUNK, Held, accumulated, backward, forward, states_like
 
 __all__ = ["tiled"]
 
@@ -110,3 +111,12 @@ def _gradients(ctx: Any, grad: Tensor, grad_last: Tensor) -> tuple[Tensor | None
 
 
 _forward.register_autograd(_gradients, setup_context=_setup_context)
+
+
+@register_flop_formula(torch.ops.unimodal.linear_attention)
+def _operations(q: Any, k: Any, v: Any, *rest: Any, out_shape: Any = None, **_options: Any) -> int:
+    """Multiplications and additions, so that counters see into the call; arguments are shapes."""
+    (rows, heads, queries, width), keys, values = q, k[2], v[3]
+    causal = rest[5]
+    products = queries * CHUNK * (width + values) if causal else 0
+    return 2 * rows * heads * (products + (queries + keys) * width * values)
