@@ -162,7 +162,7 @@ class _Work:
             return o_LNV
         last[..., -1].copy_(self.by_head(total_LK))
         total_LN1 = torch.bmm(total_LK[:, None], q_LNK.mT).mT  # several times as fast as q times a column
-        return o_LNV.mul_(self.divisor(total_LN1).reciprocal_())
+        return o_LNV.div_(self.divisor(total_LN1))
 
     def divided(self, o: Tensor) -> Tensor:
         return o[..., :-1] / self.divisor(o[..., -1:]) if self.rule.normalised else o

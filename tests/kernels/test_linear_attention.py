@@ -237,6 +237,14 @@ def test_what_is_not_seen_has_no_influence_and_rows_without_keys_are_zero(implem
             assert not torch.equal(run(**leaves)[:, :, 70:], run(**far)[:, :, 70:])
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_normaliser_whose_reciprocal_is_too_large_divides_all_the_same(causal):
+    q, k = torch.full((1, 1, 5, 8), 1e-20), torch.full((1, 1, 5, 8), 1e-20)
+    v = torch.randn(1, 1, 1, 3).expand(1, 1, 5, 3)
+    o = linear_attention(q, k, v, LinearRule(causal=causal, normalised=True))
+    torch.testing.assert_close(o, v, rtol=1e-3, atol=0)  # numbers of 8e-40 have 19 bits
+
+
 def test_a_gradient_of_a_gradient_is_refused_by_the_tiles_and_given_by_the_reference():
     leaf = torch.randn(1, 1, 5, 8, dtype=torch.float64, requires_grad=True)
     for implementation in ("require", "reference"):
