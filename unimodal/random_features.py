@@ -1,8 +1,7 @@
-"""Random features: positive features whose inner products estimate exp(q k), and attention in linear time over them.
+"""Random features: positive features whose inner products estimate exp(q k).
 
-Source: Choromanski et al. 2020, arXiv:2009.14794, eq. 5 (the features), sec. 2.4 (orthogonal rows), eq. 2-3 (order of
-multiplication).
-Axes: B batch, H heads, N queries, M keys, K key width, V value width, R features.
+Source: Choromanski et al. 2020, arXiv:2009.14794, eq. 5 (the features), sec. 2.4 (orthogonal rows).
+Axes: K key width, R features.
 """
 
 from functools import cache
@@ -11,10 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unimodal.masks import keys_within
-from unimodal.side import Side
-
-__all__ = ["linear_attention", "log_features", "orthogonal_rows"]
+__all__ = ["log_features", "orthogonal_rows"]
 
 
 @cache
@@ -49,25 +45,3 @@ def log_features(x: Tensor, rows: Tensor) -> Tensor:
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     rows = rows.to(x)
     return x @ rows.mT - x.square().sum(-1, keepdim=True) / 2 - 0.5 * float(np.log(rows.shape[0]))
-
-
-def linear_attention(phi_q: Tensor, phi_k: Tensor, v: Tensor, side: Side, *, eps: float = 0.0) -> Tensor:
-    """o_n = phi(q_n) (sum_m phi(k_m) v_m^T) / (phi(q_n) sum_m phi(k_m) + eps), in v's dtype.
-
-    A denominator that is zero in floating point gives 0.
-
-    Shapes:
-        phi_q: (B, H, N, R);  phi_k: (B, H, M, R);  v: (B, H, M, V);  returns (B, H, N, V).
-
-    Cost: O(B H (N + M) R V) time, O(B H R V) memory besides the features.
-    """
-    if side.cu_seqlens is not None:
-        sizes = side.cu_seqlens.diff().tolist()
-        parts = zip(phi_q.split(sizes, 2), phi_k.split(sizes, 2), v.split(sizes, 2), strict=True)
-        return torch.cat([linear_attention(q, k, of_k, Side(), eps=eps) for q, k, of_k in parts], dim=2)
-    if side.lengths is not None:
-        phi_k = phi_k.masked_fill(~keys_within(side.lengths, phi_k.shape[2]).mT, 0.0)
-        v = v.masked_fill(~keys_within(side.lengths, v.shape[2]).mT, 0.0)
-    memory_BHRV = phi_k.mT @ v.to(phi_k.dtype)
-    total_BHN1 = phi_q @ phi_k.sum(2)[..., None] + eps
-    return (phi_q @ memory_BHRV / total_BHN1.where(total_BHN1 > 0, 1.0)).to(v.dtype)

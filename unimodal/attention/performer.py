@@ -8,8 +8,10 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from unimodal.kernels.linear_attention import linear_attention
+from unimodal.kernels.linear_rule import LinearRule
 from unimodal.masks import keys_within
-from unimodal.random_features import linear_attention, log_features, orthogonal_rows
+from unimodal.random_features import log_features, orthogonal_rows
 from unimodal.side import Side
 
 __all__ = ["PerformerAttention"]
@@ -43,7 +45,7 @@ class PerformerAttention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, side: Side = Side()) -> Tensor:
         side.honour("lengths", "cu_seqlens")
-        width, groups = q.shape[-1], q.shape[1] // k.shape[1]
+        width = q.shape[-1]
         scale = width**-0.5 if self.scale is None else self.scale
         rows = torch.as_tensor(orthogonal_rows(self.features, width, self.seed), device=q.device)
         q_BHNR = log_features(q.to(torch.promote_types(q.dtype, torch.float32)) * scale**0.5, rows)
@@ -51,8 +53,9 @@ class PerformerAttention(nn.Module):
         if side.lengths is not None:
             k_BGMR = k_BGMR.masked_fill(~keys_within(side.lengths, k.shape[2]).mT, float("-inf"))
         phi_q = (q_BHNR - q_BHNR.amax(-1, keepdim=True)).exp()
-        phi_k = (k_BGMR - _largest(k_BGMR, side)).exp().repeat_interleave(groups, dim=1)
-        return linear_attention(phi_q, phi_k, v.repeat_interleave(groups, dim=1), side)
+        phi_k = (k_BGMR - _largest(k_BGMR, side)).exp()
+        rule = LinearRule(normalised=True)
+        return linear_attention(phi_q, phi_k, v, rule, lengths=side.lengths, cu_seqlens=side.cu_seqlens)
 
 
 def _largest(k_BGMR: Tensor, side: Side) -> Tensor:

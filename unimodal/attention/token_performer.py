@@ -9,7 +9,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from unimodal.random_features import linear_attention, log_features, orthogonal_rows
+from unimodal.kernels.linear_attention import linear_attention
+from unimodal.kernels.linear_rule import LinearRule
+from unimodal.random_features import log_features, orthogonal_rows
 from unimodal.side import Side
 
 __all__ = ["TokenPerformerAttention"]
@@ -50,10 +52,9 @@ class TokenPerformerAttention(nn.Module):
         if self.width not in (None, q.shape[-1]):
             raise ValueError(f"width must be that of the keys, {q.shape[-1]}, not {self.width}")
         rows = self._drawn(q.shape[-1]).to(q.device) if self.rows is None else self.rows
-        groups = q.shape[1] // k.shape[1]
         phi_q, phi_k = (log_features(x, rows).exp() for x in (q, k))
-        phi_k, v = (x.repeat_interleave(groups, dim=1) for x in (phi_k, v))
-        return linear_attention(phi_q, phi_k, v, side, eps=1e-8)
+        rule = LinearRule(normalised=True, eps=1e-8)
+        return linear_attention(phi_q, phi_k, v, rule, lengths=side.lengths, cu_seqlens=side.cu_seqlens)
 
     def _drawn(self, width: int) -> Tensor:
         return torch.tensor(orthogonal_rows(self.features, width, self.seed, gaussian=False)) * self.features**0.5
