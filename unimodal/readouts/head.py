@@ -19,7 +19,7 @@ __all__ = ["Head"]
 class Head(nn.Module):
     """z = act(W norm(pool(x)) + b), with what is None left out.
 
-    ``model.readout.pool(tokens)`` gives the vector before the map.
+    ``model.readout.pool(tokens)`` gives the vector before the map, ``model.readout.mapped(z)`` what becomes of it.
 
     Args:
         dim: Width D.
@@ -53,7 +53,10 @@ class Head(nn.Module):
         self.activation = activation_named(activation) if activation is not None else None
 
     def forward(self, tokens: Tokens) -> Tensor:
-        z_SD = self.pool(tokens)
+        return self.mapped(self.pool(tokens))
+
+    def mapped(self, z_SD: Tensor) -> Tensor:
+        """What :meth:`forward` does behind the pooling."""
         z_SD = z_SD if self.norm is None else self.norm(z_SD)
         z_SE = z_SD if self.project is None else self.project(z_SD)
         return z_SE if self.activation is None else self.activation(z_SE)
