@@ -27,9 +27,7 @@ def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None, kind: str, ep
         square.add_(x.sum(-1, keepdim=True, dtype=dtype).square_())
         width += 1
     scale = square.div_(width).add_(eps).rsqrt_()
-    y = x * scale
-    if weight is not None:
-        y.mul_(weight)
+    y = x * scale if weight is None else (scale * weight).mul_(x)  # the product's first pass only writes
     if bias is not None:
         y.add_(bias)
     return y.to(x.dtype), scale
