@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unimodal.kernels import rule_tiles
+from unimodal.kernels import tile_work
 from unimodal.kernels.attention import attention
 from unimodal.kernels.rule import WEIGHTS, Rule, Weights
 from unimodal.kernels.rule_attention import choose, rule_attention
@@ -169,8 +169,8 @@ def test_padded_and_packed_sequences_equal_each_one_alone_with_gradients(name):
 
 @pytest.mark.parametrize("cells", [1, 64, 1000])
 def test_the_size_of_a_tile_does_not_matter(monkeypatch, cells):
-    monkeypatch.setattr(rule_tiles, "CELLS", cells)
-    monkeypatch.setattr(rule_tiles, "FEWEST", 3)
+    monkeypatch.setattr(tile_work, "CELLS", cells)
+    monkeypatch.setattr(tile_work, "FEWEST", 3)
     leaves = inputs(23, 23, *NAMES, heads=4, batch=2)
     for rule in RULES.values():
         expected = gradients(equation, leaves, torch.float64, rule=rule)
