@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn as nn
+from torch.nn.utils.parametrize import register_parametrization
 
 import unimodal
 from unimodal.block import Block
 from unimodal.drop_centring import drop_centring
 from unimodal.ffns.gated import Gated
 from unimodal.ffns.plain import Plain
+from unimodal.kernels.norm import norm as normed
 from unimodal.mixers.full import Full
 from unimodal.model import Model
 from unimodal.norms.layer import LayerNorm
@@ -71,6 +73,86 @@ def test_the_stream_has_no_mean_in_any_block():
     for stream in new.transformer.features(tokens, [0, 1]):
         assert stream.x.mean(-1).abs().max() < 1e-12
     assert run(new, torch.randn(1, 4, 12, dtype=torch.float64)).mean(-1).abs().max() > 1e-3  # the last norm has a bias
+
+
+class WithoutMean(nn.Module):
+    """The zero-mean linear map's weight or bias: W - 1 1^T W / D at every use, so it stays without mean in training."""
+
+    def forward(self, raw: torch.Tensor) -> torch.Tensor:
+        return raw - raw.mean(0)
+
+
+class Scaled(nn.Module):
+    """A layer norm's weight and bias behind an RMS norm."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: torch.Tensor, side: Side = Side()) -> torch.Tensor:
+        return normed(x, "rms", weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+def test_with_maps_centred_at_every_use_training_by_gradient_descent_is_that_with_layer_norms():
+    part = Part(Transformer, depth=2, blocks=BLOCK.replace(layer_scale=None), norm=Part(LayerNorm))
+    with_layer: Any = part(12).double()
+    with_rms: Any = copy.deepcopy(with_layer)
+    for block in with_rms.blocks:
+        block.norm_mixer, block.norm_ffn = Scaled(block.norm_mixer), Scaled(block.norm_ffn)
+        for plain in (block.mixer.to_out, block.ffn.to_out):
+            for name in ("weight", "bias"):
+                register_parametrization(plain, name, WithoutMean())
+    with_rms.norm = Scaled(with_rms.norm)
+    x = torch.randn(4, 5, 12, dtype=torch.float64)
+    target = torch.randn_like(x)
+    losses = []
+    for model, inputs in ((with_layer, x), (with_rms, x - x.mean(-1, keepdim=True))):
+        descent = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        course = []
+        for _ in range(20):
+            loss = (model(Tokens(inputs, Side())).x - target).square().mean()
+            descent.zero_grad()
+            loss.backward()
+            descent.step()
+            course.append(loss.detach())
+        losses.append(torch.stack(course))
+    torch.testing.assert_close(losses[1], losses[0], rtol=0, atol=1e-9)
+    assert losses[0][-1] < 0.8 * losses[0][0]
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+@torch.inference_mode()
+def test_timms_vision_transformer_keeps_its_logits_without_centring_and_has_the_known_numbers_of_parameters(tmp_path):
+    timm = pytest.importorskip("timm")
+    peer = timm.create_model("vit_tiny_patch16_224", num_classes=10).eval()
+    for name, parameter in peer.named_parameters():
+        if "norm" in name or name.endswith("bias"):
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    timm.models.save_for_hf(peer, tmp_path, safe_serialization=True)
+    model: Any = load(f"timm:{tmp_path}")
+    pixels = torch.randn(2, 3, 224, 224)
+    # Ours lacks the class token's own position, which is folded into the token, and keeps the last norm's weight and
+    # bias; compressed, the stem (769 of it), positions and the classifier stay as wide as they were.
+    published = {"layer": 5_526_346, "rms": 5_516_746, "crms": 5_488_097}
+    ours = {"layer": -192, "rms": -192 + 2 * 192, "crms": -191 + 2 * 192 + 769 + 196 + 1 + 10}
+    for dtype, gap in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+        base, means = model.to(dtype), []
+        batch = Batch("image", pixels.to(dtype))
+        want = base.embed(batch)
+        torch.testing.assert_close(want, peer.to(dtype)(batch.data), rtol=0, atol=1e-5 * want.abs().max().item())
+        made: dict[str, Any] = {
+            "layer": base,
+            "rms": drop_centring(base),
+            "crms": drop_centring(base, compressed=True),
+        }
+        for block in made["rms"].transformer.blocks:
+            block.register_forward_hook(lambda _block, _in, out, means=means: means.append(out.mean(-1).abs().max()))
+        for name, new in made.items():
+            torch.testing.assert_close(new.embed(batch), want, rtol=0, atol=gap * want.abs().max().item())
+            assert sum(parameter.numel() for parameter in new.parameters()) == published[name] + ours[name]
+        assert len(means) == 12
+        assert max(means) < (1e-12 if dtype == torch.float64 else 1e-5)
 
 
 @torch.inference_mode()
