@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unimodal.kernels import product_attention as product
 from unimodal.kernels.dispatch import Choice, Wish, decide
 
 __all__ = ["attention", "choose", "reference"]
@@ -123,6 +124,8 @@ def _sdpa(
     if q.shape[-2] == 0 or k.shape[-2] == 0:
         return v.new_zeros(*q.shape[:3], v.shape[3])
     grouped = q.shape[1] != k.shape[1]
+    if mask is None and bias is None and not causal and product.choose(q, k, v).implementation != "reference":
+        return product.product_attention(q, k, v, scale=scale)
     if mask is None and bias is None and (not causal or q.shape[-2] == k.shape[-2]):
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped)
     allowed = _allowed(q.shape[-2], k.shape[-2], mask, causal, q.device)
