@@ -17,11 +17,13 @@ from unimodal.kernels.dispatch import Choice, Wish, decide
 from unimodal.kernels.linear_library import tiled
 from unimodal.kernels.linear_reference import reference
 from unimodal.kernels.linear_rule import PLAIN_LINEAR, LinearRule
+from unimodal.kernels.linear_sums import summed
 from unimodal.kernels.linear_tiles import Held
 
 __all__ = ["advance", "choose", "linear_attention", "reference"]
 
-TILES = "tiles with a state in torch"
+TILES, SUMS = "tiles with a state in torch", "sums with a state in Triton"
+WIDEST = 128  # of keys in the Triton kernel, whose state lies in registers
 
 
 def linear_attention(
@@ -63,18 +65,20 @@ def linear_attention(
     gradients one K x V state for each 64 tokens more.
     """
     _check(q, k, v, rule, decay, mask, lengths, cu_seqlens)
-    if choose(q, k, v, mask=mask, implementation=implementation).implementation == "reference":
+    chosen = choose(q, k, v, mask=mask, implementation=implementation).implementation
+    if chosen == "reference":
         options = {"decay": decay, "mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
         return reference(q, k, v, rule, **options)
     seen = _keys_seen(k, mask, lengths)
     before, blind = k.shape[2] - q.shape[2], q.shape[2] - k.shape[2]
     if not rule.causal or before == 0:
-        return tiled(q, k, v, rule, Held(decay, None, seen, cu_seqlens))[0]
+        return _run(chosen, q, k, v, rule, decay, seen, cu_seqlens)
     if before > 0:  # queries that nobody reads stand beside the first keys
-        return tiled(F.pad(q, (0, 0, before, 0)), k, v, rule, Held(decay, None, seen))[0][:, :, before:]
+        return _run(chosen, F.pad(q, (0, 0, before, 0)), k, v, rule, decay, seen, None)[:, :, before:]
     there = torch.arange(q.shape[2], device=q.device)[:, None] >= blind
     seen = there[None, None] if seen is None else F.pad(seen.expand(-1, -1, k.shape[2], -1), (0, 0, blind, 0))
-    return tiled(q, F.pad(k, (0, 0, blind, 0)), F.pad(v, (0, 0, blind, 0)), rule, Held(decay, None, seen))[0]
+    k, v = (F.pad(t, (0, 0, blind, 0)) for t in (k, v))
+    return _run(chosen, q, k, v, rule, decay, seen, None)
 
 
 def advance(
@@ -119,7 +123,23 @@ def choose(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, imple
         refusal = f"q and k are not of one floating-point dtype: {q.dtype}, {k.dtype}"
     elif mask is not None and mask.ndim > 1 and mask.shape[-2] != 1:
         refusal = "a mask of pairs has no linear form"
-    return decide(implementation, TILES, refusal)
+    fits = q.device.type == "cuda" and q.shape[3] <= WIDEST and v.shape[3] <= WIDEST and q.element_size() <= 4
+    return decide(implementation, SUMS if fits and v.dtype == q.dtype else TILES, refusal)
+
+
+def _run(
+    chosen: str,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rule: LinearRule,
+    decay: Tensor | None,
+    seen: Tensor | None,
+    cu_seqlens: Tensor | None,
+) -> Tensor:
+    if chosen == SUMS:
+        return summed(q, k, v, rule, decay=decay, seen=seen, cu_seqlens=cu_seqlens)
+    return tiled(q, k, v, rule, Held(decay, None, seen, cu_seqlens))[0]
 
 
 def _keys_seen(k: Tensor, mask: Tensor | None, lengths: Tensor | None) -> Tensor | None:
