@@ -1,7 +1,7 @@
 """Attention in strips: a run of queries beside the run of keys that any of them may see, all strips of a row at once.
 
 Source: a window in overlapping chunks of keys: Beltagy et al. 2020, arXiv:2004.05150, sec. 3.1 and appendix A; blocks:
-Jiang et al. 2023, arXiv:2310.12442, sec. 3.
+Zhang et al. 2023, arXiv:2310.12442, sec. 3.
 Axes: B batch, H heads, G key heads, N queries, M keys, K key width, V value width, C strips, R queries of a strip, S
 keys of a strip.
 

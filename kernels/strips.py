@@ -1,7 +1,7 @@
 """Strips: which keys a query sees when queries stand in runs of one size, each beside a run of keys.
 
 Source: a window in overlapping chunks of keys: Beltagy et al. 2020, arXiv:2004.05150, sec. 3.1 and appendix A; blocks:
-Jiang et al. 2023, arXiv:2310.12442, sec. 3.
+Zhang et al. 2023, arXiv:2310.12442, sec. 3.
 Axes: N queries, M keys, R queries of a strip, S keys of a strip.
 """
 

@@ -1,6 +1,6 @@
 """Block-local: softmax attention within blocks of a sequence, and to the block before.
 
-Source: Jiang et al. 2023, arXiv:2310.12442 (MASFormer), sec. 3.
+Source: Zhang et al. 2023, arXiv:2310.12442 (MASFormer), sec. 3.
 Axes: B batch, H heads, G key heads, N queries, M keys, K key width, V value width.
 """
 
