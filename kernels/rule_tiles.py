@@ -18,23 +18,35 @@ from unimodal.kernels.tile_work import Terms, Tile, Work, spans, summed_to
 
 __all__ = ["Terms", "Watch", "backward", "forward"]
 
+Watch = Callable[[Work, Tile, Tensor | None, Tensor, Tensor], None]
+"""Sees a tile's logits (H, R, M), weights, and weights times the factor; it may overwrite the logits only."""
 
-Watch = Callable[[Work, Tile, Tensor, Tensor], None]
-"""Sees the logits (H, R, M) of a tile, and the weights that multiply the values; it must not keep or change them."""
 
+def forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rule: Rule,
+    terms: Terms,
+    watch: Watch | None = None,
+    *,
+    logits: bool = False,
+) -> Tensor:
+    """o (B, H, N, V); memory beside it: one tile, and copies of one row's keys and values.
 
-def forward(q: Tensor, k: Tensor, v: Tensor, rule: Rule, terms: Terms, watch: Watch | None = None) -> Tensor:
-    """o (B, H, N, V); memory beside it: one tile, and copies of one row's keys and values."""
+    Args:
+        watch: Sees each tile on its way.
+        logits: Whether it needs the logits, which otherwise may never be written down.
+    """
     out = v.new_zeros(*q.shape[:3], v.shape[3])
     for span in spans(q, k, terms):
         work = Work(q, k, v, rule, terms, span)
         for tile in work.tiles():
-            logit, weight = work.weights(tile, work.queries(tile), fused=watch is None)
-            if terms.after is not None:
-                weight.mul_(work.strip(work.after, tile))
-            if watch is not None and logit is not None:
-                watch(work, tile, logit, weight)
-            value = work.product(weight.to(work.narrow), work.of_keys(work.v, tile).mT)
+            logit, weight = work.weights(tile, work.queries(tile), fused=not logits)
+            used = weight if terms.after is None else weight * work.strip(work.after, tile)
+            if watch is not None:
+                watch(work, tile, logit, weight, used)
+            value = work.product(used.to(work.narrow), work.of_keys(work.v, tile).mT)
             work.of_queries(out, tile).copy_(work.turned(value))
     return out
 
