@@ -154,7 +154,7 @@ def _several(q: Tensor, k: Tensor, v: Tensor, strips: Strips, terms: Terms, scal
     bias_BCHRS = None if bias is None else _of_strips(bias, strips, number_C, shift, q, k)
     blind = shift < 0 or mask is not None or lengths is not None
     parts = [
-        _attend(strips, *(t[:, lo:hi] for t in (q_BCHRK, k_BCGSK, v_BCGSV)), seen, bias_BCHRS, scale, blind)
+        _attend(strips, q_BCHRK[:, lo:hi], k_BCGSK[:, lo:hi], v_BCGSV[:, lo:hi], seen, bias_BCHRS, scale, blind)
         for lo, hi, seen in bounds
     ]
     o_BCHRV = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
@@ -221,8 +221,8 @@ def _sdpa(q_BCHRK: Tensor, k_BCGSK: Tensor, v_BCGSV: Tensor, term: Tensor | None
     overlap = k_BCGSK.stride(1) < k_BCGSK.shape[3] * k_BCGSK.stride(3)
     if batch > 1 and overlap:
         terms = [None if term is None else term[min(i, len(term) - 1)][None] for i in range(batch)]
-        of = zip(*(t.split(1) for t in (q_BCHRK, k_BCGSK, v_BCGSV)), terms, strict=True)
-        return torch.cat([_sdpa(*one, scale) for one in of])
+        of = zip(q_BCHRK.split(1), k_BCGSK.split(1), v_BCGSV.split(1), terms, strict=True)
+        return torch.cat([_sdpa(q, k, v, own, scale) for q, k, v, own in of])
     if term is not None and term.shape[:2] != (1, 1):
         term = term.expand(batch, count, *term.shape[2:])
     term = None if term is None else term.flatten(0, 1)

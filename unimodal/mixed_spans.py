@@ -50,7 +50,7 @@ def to_mixed_spans(
     new = copy.deepcopy(model, held)
     blocks: Any = getattr(new, "transformer", new).blocks
     for i, block in enumerate(blocks):
-        rule = getattr(getattr(block, "mixer", None), "attention", None)
+        rule: Any = getattr(getattr(block, "mixer", None), "attention", None)
         if type(rule) not in (SoftmaxAttention, BlockLocalAttention, SlidingWindowAttention):
             raise ValueError(f"layer {i} has {type(rule).__name__} where softmax attention is needed")
         kind = Part(SoftmaxAttention) if i in keep else local

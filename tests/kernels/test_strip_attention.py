@@ -110,7 +110,8 @@ def test_other_numbers_of_keys_than_queries(name, queries, keys):
 def test_masks_and_biases_broadcast_from_the_right_with_gradients(shape, strips):
     leaves = inputs(40, 70, batch=2, heads=4, key_heads=2)
     leaves["bias"], mask = torch.randn(shape, dtype=torch.float64), torch.rand(shape) < 0.5
-    for fixed in ({"mask": mask}, {}):
+    cases: tuple[dict[str, Any], ...] = ({"mask": mask}, {})
+    for fixed in cases:
         expected = gradients(equation, leaves, strips=strips, **fixed)
         for implementation in ("require", "reference"):
             run = partial(strip_attention, implementation=implementation)

@@ -1,15 +1,20 @@
 """Attention within a window: both forms against the reference, and which one is taken."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from unimodal.kernels.rule import Rule
 from unimodal.kernels.window_attention import WIDE, choose, reference, window_attention
 
 
-def leaves(tokens=70, keys=None, dtype=torch.float64, learns=False):
-    sizes = (tokens, keys or tokens, keys or tokens)
-    return [torch.randn(2, 4, n, 8, dtype=dtype, requires_grad=learns) for n in sizes]
+def leaves(tokens=70, keys: int | None = None, learns=False) -> tuple[Tensor, Tensor, Tensor]:
+    def of(n: int) -> Tensor:
+        return torch.randn(2, 4, n, 8, dtype=torch.float64, requires_grad=learns)
+
+    return of(tokens), of(keys or tokens), of(keys or tokens)
 
 
 @pytest.mark.parametrize("learns", [False, True])
@@ -26,7 +31,11 @@ def test_it_equals_the_reference(tokens, keys, window, causal, learns):
 @pytest.mark.parametrize("learns", [False, True])
 def test_terms_and_scale_reach_either_form(learns):
     qkv = leaves(learns=learns)
-    terms = {"mask": torch.rand(70, 70) < 0.7, "bias": torch.randn(70, 70).double(), "lengths": torch.tensor([70, 31])}
+    terms: dict[str, Any] = {
+        "mask": torch.rand(70, 70) < 0.7,
+        "bias": torch.randn(70, 70).double(),
+        "lengths": torch.tensor([70, 31]),
+    }
     expected = reference(*qkv, Rule(window=9, scale=0.1), **terms)
     torch.testing.assert_close(window_attention(*qkv, 9, scale=0.1, **terms), expected, rtol=0, atol=1e-10)
 
