@@ -25,8 +25,55 @@ over that of the candidate, so above 1 is faster than the base. Figures are medi
 what counts; the machines were used by others at the same time (see the load average). A `+` behind a commit means that
 the checkout had changes of its own. What is not listed here was not measured.
 """
-ABOUT = ("cpu", "cores", "threads", "python", "versions", "commit", "date", "load_average")
+ABOUT = ("cpu", "instructions", "cores", "threads", "python", "versions", "commit", "date", "load_average")
 HIDDEN = ("machine", "benchmark", *ABOUT)
+
+
+# Compiled for graphics processors without one: shown beside the goals that wait for a device, not as a section.
+AHEAD = "ahead-of-time"
+
+# id, what, the result's name, our row, the peer's row (of its comparison), the least ratio of their CPU times
+GOALS: tuple[tuple[str, str, str, str, tuple[str, str], float], ...] = (
+    ("G1", "ViT-B/16, float32", "encoder-vit-base", "unimodal, prepacked", ("timm", ""), 1.25),
+    ("G1", "the same", "encoder-vit-base", "unimodal, prepacked", ("timm, compiled and frozen", ""), 1.2),
+    ("G2", "ViT-B/16, bfloat16", "encoder-vit-base", "unimodal bf16, prepacked", ("timm", ""), 2.6),
+    ("G2", "the same", "encoder-vit-base", "unimodal bf16, prepacked", ("timm bf16, compiled and frozen", ""), 1.05),
+    ("G4", "packed BERT layer", "packed_encoder", "unimodal packed, prepacked", ("transformers, padded", ""), 2.5),
+    ("G4", "the same", "packed_encoder", "unimodal packed, prepacked", ("nn.TransformerEncoder, nested", ""), 1.9),
+    ("G5", "packed attention", "varlen_attention", "packed", ("padded, with mask", ""), 2.4),
+    ("G5", "the same", "varlen_attention", "packed", ("nested jagged", ""), 12.0),
+    ("G6", "sigmoid, float32", "attention_rules-float32", "sigmoid, tiles", ("sigmoid, eager", "sigmoid"), 3.0),
+    ("G6", "the same", "attention_rules-float32", "sigmoid, tiles", ("softmax, torch", "sigmoid"), 0.75),
+    ("G6", "sigmoid, bfloat16", "attention_rules-bfloat16", "sigmoid, tiles", ("softmax, torch", "sigmoid"), 1.1),
+    (
+        "G8",
+        "universal relative attention",
+        "attention_rules-float32",
+        "universal, tiles",
+        ("universal, eager", "universal-relative"),
+        3.0,
+    ),
+    (
+        "G9",
+        "Toeplitz bias",
+        "attention_rules-float32",
+        "bias, tiles",
+        ("bias gathered, torch", "relative-bias"),
+        2.0,
+    ),
+    ("G10", "window of 128", "attention_rules-float32", "window, tiles", ("window mask, torch", "window"), 2.2),
+    ("G11", "plain softmax, 512 tokens", "varlen_attention-equal", "packed", ("padded, no mask", ""), 0.98),
+    ("G17", "linear attention, 197 tokens", "linear_attention", "relu", ("softmax, torch", "197"), 2.0),
+    ("G17", "the same, 1024 tokens", "linear_attention", "relu", ("softmax, torch", "1024"), 9.0),
+    ("G21", "encoder without centring, large maps", "norms", "crms", ("layer", "encoder"), 1.0),
+)
+# id, what, the weights and the word in the setting by which compiled variants are found
+ON_DEVICES = (
+    ("G7", "sigmoid, H100", "sigmoid", ""),
+    ("G8", "universal relative attention, H100", "softmax", "after"),
+    ("G9", "Toeplitz bias, H100", "softmax", "before"),
+    ("G12", "softmax with extras, H100", "softmax", ""),
+)
 
 
 def page(root: Path = ROOT) -> str:
@@ -34,15 +81,72 @@ def page(root: Path = ROOT) -> str:
     newest: dict[tuple[str, str], Path] = {}
     for path in sorted((root / "benchmarks" / "results").rglob("*.json")):
         newest[path.parent.name, path.stem[len("2026-01-01-") :]] = path
-    lines = [HEAD]
+    lines = [HEAD, *_goals(newest)]
     for (machine, name), path in sorted(newest.items(), key=lambda item: (item[0][1], item[0][0])):
-        lines += _section(root, machine, name, path)
+        lines += [] if machine == AHEAD else _section(root, machine, name, path)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _section(root: Path, machine: str, name: str, path: Path) -> Iterator[str]:
+def _goals(newest: dict[tuple[str, str], Path]) -> Iterator[str]:
+    """The goals with the newest figure of any machine, or that there is none."""
+    dated = sorted(newest.items(), key=lambda item: (item[1].name[: len("2026-01-01")], item[0]))
+    by_name = {name: (machine, _rows(path)) for (machine, name), path in dated}
+    yield from ("## Goals", "", _line(("goal", "what", "peer", "at least", "reached", "machine", "date")))
+    yield _line("---" for _ in range(7))
+    for goal, what, name, ours, (peer, comparison), target in GOALS:
+        machine, rows = by_name.get(name, ("", []))
+        found = _reached(rows, ours, peer, comparison)
+        date = rows[0].get("date", "") if rows else ""
+        reached = "not measured" if found is None else f"{found:.2f}" + ("" if found >= target else " (missed)")
+        place = (machine, date) if found is not None else ("", "")
+        yield _line((goal, what, peer, _value(target), reached, *place))
+    for name, key, what, words in (
+        ("fit", "exponents", "FIT: time grows with tokens to the power of", "at most 1.4"),
+        ("fit-step", "peak_gb", "FIT: a training step on 160,000 tokens, GB", "below 16"),
+    ):
+        machine, rows = by_name.get(name, ("", []))
+        held = [row for row in rows if key in row]
+        figure = held[-1][key] if held else "not measured"
+        figure = figure.get("fit") if isinstance(figure, dict) else figure
+        yield _line(("G18", what, "", words, _value(figure), machine, held[-1].get("date", "") if held else ""))
+    compiled = [row for (machine, _), path in newest.items() if machine == AHEAD for row in _rows(path)]
+    for goal, what, weights, word in ON_DEVICES:
+        yield _line((goal, what, "", "", "not measured" + _ahead(compiled, weights, word), "", ""))
+    yield ""
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
     content = json.loads(path.read_text(encoding="utf-8"))
-    rows: list[dict[str, Any]] = content if isinstance(content, list) else [content]
+    return content if isinstance(content, list) else [content]
+
+
+def _reached(rows: list[dict[str, Any]], ours: str, peer: str, comparison: str) -> float | None:
+    """Our ratio to the peer: inside rounds where it was the base, of the median times otherwise."""
+    told = [r for r in rows if not comparison or comparison in str([r.get(k) for k in ("rule", "comparison", "shape")])]
+    own = [row for row in told if row.get("candidate") == ours and "ratio" in row]
+    direct = [row["ratio"]["median"] for row in own if row.get("base") == peer]
+    if direct:
+        return direct[0]
+    theirs = [row for row in told if row.get("candidate") == peer and "cpu_ms" in row]
+    return theirs[0]["cpu_ms"]["median"] / own[0]["cpu_ms"]["median"] if own and theirs else None
+
+
+def _ahead(rows: list[dict[str, Any]], weights: str, word: str) -> str:
+    """What the compiled variants for an H100 take of it."""
+    found = [r for r in rows if r.get("architecture") == "sm_90" and r.get("weights") == weights]
+    found = [r for r in found if word in str(r.get("setting"))]
+    if not found:
+        return ""
+    registers, shared = ([r[key] for r in found] for key in ("registers", "shared_bytes"))
+    spilled = sum(r["spilled_bytes"] > 0 for r in found)
+    return (
+        f"; {len(found)} variants compiled for sm_90: {min(registers)} to {max(registers)} registers, up to "
+        f"{max(shared) / 1024:.0f} kB of shared memory, {spilled} with spills"
+    )
+
+
+def _section(root: Path, machine: str, name: str, path: Path) -> Iterator[str]:
+    rows = _rows(path)
     yield from (f"## {name}, {machine}", "")
     script = _script(root, name)
     if script is not None:

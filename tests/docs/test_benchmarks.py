@@ -47,3 +47,28 @@ def test_the_newest_result_of_each_machine_is_shown(results):
     text = page(results("b-cpu", "2025-12-31", 0.75))
     assert "2026-01-02" not in text
     assert text.index("1.5 (0.5 - 3)") < text.index("## speed-small, b-cpu") < text.index("0.75 (0.5 - 3)")
+
+
+def test_goals_take_the_newest_figures_of_both_bases_and_say_what_was_not_measured(tmp_path):
+    def write(folder: str, name: str, rows: list[dict]) -> None:
+        path = tmp_path / "benchmarks" / "results" / folder / f"2026-01-02-{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rows))
+
+    def row(candidate: str, ms: float) -> dict:
+        figures = {"cpu_ms": {"median": ms, "q1": ms, "q3": ms}, "ratio": {"median": 8.0 / ms, "q1": 1.0, "q3": 1.0}}
+        return {"candidate": candidate, "base": "padded, with mask", "date": "2026-01-02", **figures}
+
+    write("a-cpu", "varlen_attention", [row("padded, with mask", 8.0), row("packed", 2.0), row("nested jagged", 16.0)])
+    variant = {"architecture": "sm_90", "weights": "sigmoid", "setting": "plain", "spilled_bytes": 0}
+    sizes = [{"registers": 96, "shared_bytes": 65536}, {"registers": 168, "shared_bytes": 131072}]
+    write("ahead-of-time", "rule-kernels", [variant | size for size in sizes])
+    text = page(tmp_path)
+    assert "| G5 | packed attention | padded, with mask | 2.4 | 4.00 | a-cpu | 2026-01-02 |" in text
+    assert "| G5 | the same | nested jagged | 12 | 8.00 (missed) | a-cpu | 2026-01-02 |" in text
+    assert "| G1 | ViT-B/16, float32 | timm | 1.25 | not measured |  |  |" in text
+    assert (
+        "| G7 | sigmoid, H100 |  |  | not measured; 2 variants compiled for sm_90: 96 to 168 registers, up to 128 kB "
+        "of shared memory, 0 with spills |  |  |"
+    ) in text
+    assert "## rule-kernels" not in text
