@@ -16,6 +16,7 @@ child process gets the variants as JSON, imports their kernels by name and compi
 
 import contextlib
 import importlib
+import inspect
 import io
 import json
 import os
@@ -27,11 +28,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Compiled", "SHARED_BYTES", "Variant", "compile_ahead"]
+__all__ = ["Compiled", "SHARED_BYTES", "Variant", "compile_ahead", "variant_of"]
 
 # What one block may have, by compute capability: CUDA C++ Programming Guide, "Technical specifications per compute
 # capability", maximum amount of shared memory per thread block.
 SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024}
+
+POINTERS = {
+    "float32": "fp32",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "int64": "i64",
+    "int32": "i32",
+    "uint8": "u8",
+    "bool": "i1",
+}
 
 
 @dataclass(frozen=True)
@@ -41,14 +52,15 @@ class Variant:
     Args:
         kernel: ``module:name`` of a function under ``triton.jit``; the module must be importable.
         arguments: Triton's type of each argument that is no constant: ``*bf16``, ``*fp32``, ``i32``, ``fp32``; with
-            ``:16`` behind it for one that 16 divides, as it is for most pointers and strides.
+            ``:16`` behind it for one that 16 divides, as it is for most pointers and strides. A tuple is a sequence
+            of types and of the values of its constants.
         constants: The value of every other argument: constexprs, and None for a pointer that is not given.
         num_warps: Warps of a block.
         num_stages: Loads in flight in a pipelined loop.
     """
 
     kernel: str
-    arguments: Mapping[str, str]
+    arguments: Mapping[str, Any]
     constants: Mapping[str, int | float | bool | str | None] = field(default_factory=dict)
     num_warps: int = 4
     num_stages: int = 2
@@ -102,6 +114,41 @@ def compile_ahead(variants: Sequence[Variant], *, architecture: int) -> list[Com
     return [Compiled(**row) for row in json.loads(done.stdout)]
 
 
+def variant_of(kernel: Any, named: Mapping[str, Any], *, num_warps: int = 4, num_stages: int = 2) -> Variant:
+    """The variant that a launch of ``kernel`` with these arguments would compile; tensors may lie on ``meta``.
+
+    Pointers count as multiples of 16 bytes, and an integer 1 as a constant, as they do when Triton launches.
+
+    Raises:
+        TypeError: an argument that no kernel takes.
+    """
+    written = inspect.signature(kernel.fn).parameters
+    fixed = {name for name, one in written.items() if "constexpr" in str(one.annotation)}
+    arguments, constants = {}, {}
+    for name, value in named.items():
+        found = value if name in fixed else _type(value)
+        is_type = isinstance(found, list) or (name not in fixed and isinstance(found, str))
+        (arguments if is_type else constants)[name] = found
+    where = f"{kernel.fn.__module__}:{kernel.fn.__name__}"
+    return Variant(where, arguments, constants, num_warps, num_stages)
+
+
+def _type(value: Any) -> Any:
+    """Triton's type of an argument, a list of them, or the value of one that is compiled in."""
+    if isinstance(value, tuple):
+        return [_type(one) for one in value]
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and value == 1):
+        return value
+    if isinstance(value, int):
+        return "i32:16" if value % 16 == 0 else "i32"
+    if isinstance(value, float):
+        return "fp32"
+    kind = POINTERS.get(str(getattr(value, "dtype", None)).removeprefix("torch."))
+    if kind is None:
+        raise TypeError(f"a kernel takes no {type(value).__name__}: {value!r}")
+    return f"*{kind}:16"
+
+
 def _compile(variant: Variant, architecture: int) -> Compiled:
     import triton
     from triton.backends.compiler import GPUTarget
@@ -112,13 +159,20 @@ def _compile(variant: Variant, architecture: int) -> Compiled:
     missing = set(kernel.arg_names) ^ {*variant.arguments, *variant.constants}
     if missing:
         raise ValueError(f"arguments that are named on one side only: {', '.join(sorted(missing))}")
-    signature = {
-        name: variant.arguments[name].split(":")[0] if name in variant.arguments else "constexpr"
-        for name in kernel.arg_names
-    }
-    sixteens = [name for name, kind in variant.arguments.items() if kind.endswith(":16")]
-    attributes = {(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in sixteens}
-    source = ASTSource(kernel, signature, dict(variant.constants), attributes)
+    signature: dict[str, Any] = dict.fromkeys(kernel.arg_names, "constexpr")
+    constants, attributes = {}, {}
+    for name, value in variant.constants.items():
+        constants[(kernel.arg_names.index(name),)] = value
+    for name, value in variant.arguments.items():
+        place = kernel.arg_names.index(name)
+        parts = {(place,): value} if isinstance(value, str) else {(place, i): one for i, one in enumerate(value)}
+        types = {at: kind.split(":")[0] if isinstance(kind, str) else "constexpr" for at, kind in parts.items()}
+        signature[name] = types[(place,)] if isinstance(value, str) else tuple(types.values())
+        constants |= {at: kind for at, kind in parts.items() if not isinstance(kind, str)}
+        attributes |= {
+            at: [["tt.divisibility", 16]] for at, kind in parts.items() if isinstance(kind, str) and ":16" in kind
+        }
+    source = ASTSource(kernel, signature, constants, attributes)
     log = io.StringIO()
     with contextlib.redirect_stdout(log):
         options = {"num_warps": variant.num_warps, "num_stages": variant.num_stages}

@@ -26,12 +26,14 @@ class Weights:
         weigh: (logits, out): the same into ``out``, which is another buffer than the logits.
         pull_back: (gradient, weights, out): of the weights' gradient, that of the logits into ``out``.
         normalised: Whether a row without keys is 0 / 0 by the equation, and must be made 0.
+        mode: Its name in the Triton kernels (:mod:`unimodal.kernels.rule_triton_tile`); None if they do not have it.
     """
 
     equation: Callable[[Tensor], Tensor]
     weigh: Callable[[Tensor, Tensor], Tensor]
     pull_back: Callable[[Tensor, Tensor, Tensor], Tensor]
     normalised: bool = False
+    mode: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,9 @@ def _relu_pull_back(grad: Tensor, weight: Tensor, out: Tensor) -> Tensor:
 
 
 WEIGHTS = {
-    "softmax": Weights(lambda logit: logit.softmax(-1), _softmax, _softmax_pull_back, normalised=True),
-    "sigmoid": Weights(torch.sigmoid, _sigmoid, _sigmoid_pull_back),
-    "relu": Weights(torch.relu, _relu, _relu_pull_back),
+    "softmax": Weights(lambda logit: logit.softmax(-1), _softmax, _softmax_pull_back, normalised=True, mode="softmax"),
+    "sigmoid": Weights(torch.sigmoid, _sigmoid, _sigmoid_pull_back, mode="sigmoid"),
+    "relu": Weights(torch.relu, _relu, _relu_pull_back, mode="relu"),
 }
 
 PLAIN = Rule()

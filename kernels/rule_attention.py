@@ -9,19 +9,22 @@ Tolerance of the tiles against :func:`reference`, outputs and gradients, relativ
     float64 1e-10    float32 5e-6    bfloat16 2e-2    float16 4e-3
 """
 
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 
 from unimodal.kernels.attention import attention
 from unimodal.kernels.dispatch import Choice, Wish, decide
-from unimodal.kernels.rule import PLAIN, Rule, check_diagonals
+from unimodal.kernels.launch_table import WIDTHS
+from unimodal.kernels.rule import PLAIN, WEIGHTS, Rule, check_diagonals
 from unimodal.kernels.rule_library import tiled
 from unimodal.kernels.rule_reference import reference
 from unimodal.kernels.rule_tiles import Terms
 
 __all__ = ["choose", "reference", "rule_attention"]
 
-SDPA, TILES = "torch scaled_dot_product_attention", "tiles in torch"
+SDPA, TILES, KERNELS = "torch scaled_dot_product_attention", "tiles in torch", "kernels in Triton"
 
 
 def rule_attention(
@@ -72,7 +75,7 @@ def rule_attention(
             mask = within if mask is None else mask & within
         options = {"bias": bias, "causal": rule.causal, "cu_seqlens": cu_seqlens, "scale": rule.scale}
         return attention(q, k, v, mask=mask, **options)
-    if chosen == TILES:
+    if chosen in (TILES, KERNELS):
         return tiled(q, k, v, rule, Terms(before, after, bias, mask, lengths, cu_seqlens))
     options = {"bias": bias, "mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
     return reference(q, k, v, rule, before=before, after=after, **options)
@@ -88,16 +91,35 @@ def choose(
     after: Tensor | None = None,
     implementation: Wish = "auto",
 ) -> Choice:
-    """Which implementation these arguments get, and why: torch's own for a plain softmax, tiles for the rest."""
+    """Which implementation these arguments get, and why.
+
+    Torch's own for a plain softmax; for the rest the tiles on the processor and the kernels on CUDA.
+    """
     plain = rule.weights == "softmax" and rule.window is None and before is None and after is None
     refusal = None
     if not (q.dtype == k.dtype == v.dtype):
         refusal = f"q, k and v have different dtypes: {q.dtype}, {k.dtype}, {v.dtype}"
     elif not q.is_floating_point():
         refusal = f"{q.dtype} is not a floating-point dtype"
+    elif not plain and q.device.type == "cuda":
+        refusal = _kernels_refuse(q, v, rule)
     elif not plain and q.device.type not in ("cpu", "meta"):
         refusal = f"the tiles are for the processor's cache, and q lies on {q.device}"
-    return decide(implementation, SDPA if plain else TILES, refusal)
+    return decide(implementation, SDPA if plain else KERNELS if q.device.type == "cuda" else TILES, refusal)
+
+
+def _kernels_refuse(q: Tensor, v: Tensor, rule: Rule) -> str | None:
+    """Why the Triton kernels cannot run, or None if they can."""
+    widest, major = max(q.shape[3], v.shape[3]), torch.cuda.get_device_capability(q.device)[0]
+    if WEIGHTS[rule.weights].mode is None:
+        return f"the kernels do not have the weights {rule.weights!r}"
+    if q.dtype == torch.float64:
+        return "the kernels accumulate in float32, and q is float64"
+    if widest > WIDTHS[-1]:
+        return f"the kernels take heads up to {WIDTHS[-1]} wide, not {widest}"
+    if major < 8:
+        return f"the kernels need compute capability 8.0, and {q.device} has {major}.x"
+    return None if find_spec("triton") else "triton is not installed"
 
 
 def _check(

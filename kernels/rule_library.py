@@ -1,7 +1,10 @@
-"""The tiled attention as operators of torch: autograd, torch.compile and torch.export see one opaque call.
+"""Attention under a rule as operators of torch: autograd, torch.compile and torch.export see one opaque call.
 
 Source: PyTorch, "Python custom operators" (torch.library.custom_op, register_fake, register_autograd).
 Axes: B batch, H heads, N queries, V value width.
+
+On the processor the operators are the tiles of :mod:`unimodal.kernels.rule_tiles`; on CUDA they are the kernels of
+:mod:`unimodal.kernels.rule_triton`, which keep each softmax row's log-sum-exp for the backward pass.
 """
 
 from typing import Any
@@ -9,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unimodal.kernels.rule import Rule
+from unimodal.kernels.rule import WEIGHTS, Rule
 from unimodal.kernels.rule_tiles import Terms, backward, forward
 
 __all__ = ["tiled"]
 
 
 def tiled(q: Tensor, k: Tensor, v: Tensor, rule: Rule, terms: Terms) -> Tensor:
-    """:func:`unimodal.kernels.rule_tiles.forward` with its own backward pass."""
+    """The tiles or the kernels, with a backward pass of their own."""
     t = terms
     tensors = (t.before, t.after, t.bias, t.mask, t.lengths, t.cu_seqlens)
-    return _forward(q, k, v, *tensors, rule.weights, rule.level, rule.causal, rule.window, rule.scale)
+    return _forward(q, k, v, *tensors, rule.weights, rule.level, rule.causal, rule.window, rule.scale)[0]
 
 
 @torch.library.custom_op("unimodal::rule_attention", mutates_args=())
@@ -38,19 +41,31 @@ def _forward(
     causal: bool,
     window: int | None,
     scale: float | None,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     rule = Rule(weights, level, causal, window, scale)
-    return forward(q, k, v, rule, Terms(before, after, bias, mask, lengths, cu_seqlens))
+    out = forward(q, k, v, rule, Terms(before, after, bias, mask, lengths, cu_seqlens))
+    return out, q.new_empty(0, dtype=torch.float32)
+
+
+@_forward.register_kernel("cuda")
+def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    from unimodal.kernels.rule_triton import forward
+
+    return forward(q, k, v, Rule(*rest[6:]), Terms(*rest[:6]))
 
 
 @_forward.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, *_rest: Any) -> Tensor:
-    return v.new_empty(*q.shape[:3], v.shape[3])
+def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    kept = q.device.type == "cuda" and WEIGHTS[rest[6]].normalised
+    lse = q.new_empty(q.shape[:3] if kept else (0,), dtype=torch.float32)
+    return v.new_empty(*q.shape[:3], v.shape[3]), lse
 
 
 @torch.library.custom_op("unimodal::rule_attention_backward", mutates_args=())
 def _backward(
     grad: Tensor,
+    out: Tensor,
+    lse: Tensor,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -73,23 +88,32 @@ def _backward(
     return [q.new_empty(0) if x is None else x for x in found]
 
 
+@_backward.register_kernel("cuda")
+def _(grad: Tensor, out: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> list[Tensor]:
+    from unimodal.kernels.rule_triton_backward import backward
+
+    found = backward(grad, q, k, v, out, lse, Rule(*rest[6:11]), Terms(*rest[:6]), rest[11])
+    return [q.new_empty(0) if x is None else x for x in found]
+
+
 @_backward.register_fake
-def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> list[Tensor]:
+def _(grad: Tensor, out: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> list[Tensor]:
     dtype = torch.promote_types(q.dtype, torch.float32)
     learned = zip(rest[:3], rest[-1], strict=True)
     of_learned = [q.new_empty(0) if t is None or not w else t.new_empty(t.shape, dtype=dtype) for t, w in learned]
     return [*(t.new_empty(t.shape) for t in (q, k, v)), *of_learned]
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:9])
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    out, lse = output
+    ctx.save_for_backward(out if lse.numel() else lse, lse, *inputs[:9])  # without lse, out is not asked for
     ctx.switches = inputs[9:]
 
 
-def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    tensors = ctx.saved_tensors
+def _gradients(ctx: Any, grad: Tensor, _of_lse: Tensor | None) -> tuple[Tensor | None, ...]:
+    out, lse, *tensors = ctx.saved_tensors
     wanted = [bool(need) for need in ctx.needs_input_grad[3:6]]
-    found = _backward(grad, *tensors, *ctx.switches, wanted)
+    found = _backward(grad, out, lse, *tensors, *ctx.switches, wanted)
     learned = [
         x.to(t.dtype) if t is not None and w else None for x, t, w in zip(found[3:], tensors[3:6], wanted, strict=True)
     ]
