@@ -68,8 +68,8 @@ def rule_attention_with_statistics(
         ValueError: an unknown name in ``wanted``; what :func:`~unimodal.kernels.rule_attention.rule_attention` refuses;
             or q, k and v differ in dtype, or do not lie on the CPU.
 
-    Cost: memory linear in N: a tile and the statistics. Time beside that of the attention:
-        ``benchmarks/attention_statistics.py`` measures it.
+    Cost: memory linear in N: a tile and the statistics. Column sums are one pass over each tile, log-sum-exp and
+        entropy two each; for other rules than softmax these two take exponentials and logarithms once more.
     """
     for name in wanted:
         if name not in NAMES:

@@ -35,7 +35,7 @@ def batch_invariant(model: Model) -> Model:
             a mask, bias or memory, which are not cut into sequences.
 
     Cost: what the company of a batch saves; 32 small pictures through the embedded encoder took 1.6 times as long
-        (``benchmarks/batch_invariant.py``). Large inputs lose less.
+        (``benchmarks/batch_invariant.py``).
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     new: Any = copy.deepcopy(model, memo=dict(shared))
