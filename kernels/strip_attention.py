@@ -76,7 +76,11 @@ def strip_attention(
     terms = Terms(bias=bias, mask=mask, lengths=lengths, cu_seqlens=cu_seqlens)
     if cu_seqlens is not None:
         return _packed(q, k, v, strips, cu_seqlens, scale)
-    one = (k.shape[2] - q.shape[2]) // strips.rows == (k.shape[2] - 1) // strips.rows
+    last = (k.shape[2] - 1) // strips.rows
+    if strips.causal and strips.window is None and last * strips.rows <= strips.behind:
+        strips = Strips(k.shape[2], causal=True)  # no strip begins behind a key: causal attention, which is faster
+        last = 0
+    one = (k.shape[2] - q.shape[2]) // strips.rows == last
     return (_one if one else _several)(q, k, v, strips, terms, scale)
 
 
