@@ -2,15 +2,15 @@
 
 Source: Fan et al. 2024, arXiv:2309.11523, eq. 3 (the distance); rates: github.com/qhfan/RMT,
 classfication_release/RMT.py (``RetNetRelPos2d``).
-Axes: B rows, N and M tokens, H heads, P lattice axes, O offsets.
+Axes: B rows, N tokens, H heads, O offsets.
 """
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from unimodal.lattice import coordinates, over_tokens
 from unimodal.side import Side
 
 __all__ = ["axis_decay", "decay_rates", "lattice_decay"]
@@ -31,15 +31,10 @@ def lattice_decay(rates: Tensor, side: Side, rows: int, tokens: int) -> Tensor:
         ValueError: the side has no lattice, or it does not fit the tokens.
     """
 
-    def of_grid(grid: tuple[int, ...]) -> Tensor:
-        cells = coordinates(grid, rates.device)
-        return torch.cat([cells, cells.new_ones(len(cells), 1)], 1)
-
-    placed_BNP = over_tokens(of_grid, side, rows, tokens).to(rates.dtype)
-    place, on_lattice = placed_BNP[..., :-1], placed_BNP[..., -1]
-    distance_BNM = (place[:, :, None] - place[:, None]).abs().sum(-1)
-    distance_BNM = distance_BNM * on_lattice[:, :, None] * on_lattice[:, None]
-    return distance_BNM[:, None] * rates[:, None, None]
+    uniform = side.grids is None and side.lengths is None
+    grids = side.lattices(rows)[:1] if side.grids is None else side.lattices(rows)
+    of_each = {grid: _distances(grid, side.prefix, tokens, uniform, rates) for grid in dict.fromkeys(grids)}
+    return torch.stack([of_each[grid] for grid in grids])[:, None] * rates[:, None, None]
 
 
 def axis_decay(rates: Tensor, cells: int) -> Tensor:
@@ -50,3 +45,16 @@ def axis_decay(rates: Tensor, cells: int) -> Tensor:
     """
     offset_O = torch.arange(1 - cells, cells, device=rates.device)
     return rates[:, None] * offset_O.abs()
+
+
+def _distances(grid: tuple[int, ...], prefix: int, tokens: int, exact: bool, like: Tensor) -> Tensor:
+    """Between the cells of a lattice, (N, N); 0 to and from the prefix and what stands behind the cells."""
+    cells, apart = math.prod(grid), like.new_zeros(())
+    behind = tokens - prefix - cells
+    if behind < 0 or (exact and behind):
+        raise ValueError(f"a lattice {grid} has {cells} cells, but the sequence {tokens - prefix} tokens")
+    for axis, n in enumerate(grid):
+        place = torch.arange(n, dtype=like.dtype, device=like.device)
+        others = [1] * (len(grid) - 1 - axis)
+        apart = apart + (place - place[:, None]).abs().reshape(n, *others, *[1] * axis, n, *others)
+    return F.pad(apart.expand(*grid, *grid).reshape(cells, cells), (prefix, behind, prefix, behind))
