@@ -1,0 +1,33 @@
+"""Every variant of the rule kernels compiled for A100 and H100: nothing spills, memory suffices, tensor cores work."""
+
+import pytest
+
+from benchmarks.ahead_of_time import SETTINGS, faults, variants
+from unimodal.kernels.ahead_of_time import SHARED_BYTES, compile_ahead
+from unimodal.kernels.rule import WEIGHTS
+
+pytest.importorskip("triton")
+
+
+def check(setting: str, weights: str, width: int, bits: int, architecture: int, kinds: list[str] | None = None) -> None:
+    named = [(k, v) for k, _, v in variants(setting, weights, width, bits, architecture) if not kinds or k in kinds]
+    found = compile_ahead([variant for _, variant in named], architecture=architecture)
+    wrong = {kind: faults(one, architecture, bits) for (kind, _), one in zip(named, found, strict=True)}
+    assert not any(wrong.values()), wrong
+
+
+@pytest.mark.parametrize(
+    "setting, weights, architecture, kinds",
+    [("before, after", "softmax", 90, ["forward", "keys"]), ("causal", "sigmoid", 80, ["forward", "queries"])],
+)
+def test_a_handful_of_variants_fits_the_processor(setting, weights, architecture, kinds):
+    check(setting, weights, 64, 16, architecture, kinds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", SHARED_BYTES)
+@pytest.mark.parametrize("width, bits", [(64, 16), (128, 16), (64, 32), (128, 32)])
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_variant_fits_the_processor(setting, weights, width, bits, architecture):
+    check(setting, weights, width, bits, architecture)
