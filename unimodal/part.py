@@ -17,6 +17,11 @@ _CORE = {
     "nested_block": ("unimodal.nested_block", "NestedBlock"),
     "transformer": ("unimodal.transformer", "Transformer"),
     "repositioned": ("unimodal.repositioned", "Repositioned"),
+    "cross_block": ("unimodal.cross_block", "CrossBlock"),
+    "interleaved": ("unimodal.interleaved", "InterleavedLatents"),
+    "recursive_block": ("unimodal.recursive_block", "RecursiveBlock"),
+    "token_slices": ("unimodal.token_slices", "TokenSlices"),
+    "weighted_residual": ("unimodal.weighted_residual", "WeightedResidual"),
     "model": ("unimodal.model", "Model"),
 }
 

@@ -75,3 +75,8 @@ def test_texts_of_different_lengths_keep_their_order():
     alone = states("the same twenty end")[0]
     assert len(first) > len(second)
     assert torch.equal(first[:16], alone[:16])
+
+
+def test_it_is_a_part_that_round_trips():
+    part = fit(spec="(1)1(1)", groups=2, slots=4, latents=2, heads=2, fed=True, conditioned=True)
+    assert Part.from_json(part.to_json()) == part

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from unimodal.part import Part
 from unimodal.recipes.sliced_recursive import sliced_recursive
 from unimodal.tokens import Tokens
 
@@ -43,3 +44,8 @@ def test_a_token_reaches_every_other_over_two_loops_of_a_few_groups():
     changed = x.clone()
     changed[:, 3] += 1.0
     assert (model(Tokens(x)).x != model(Tokens(changed)).x).any(-1).all()
+
+
+def test_it_is_a_part_that_round_trips():
+    part = sliced_recursive(depth=2, heads=2, groups=(4, 2))
+    assert Part.from_json(part.to_json()) == part
