@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PORT ?= 7860
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench docs new
+.PHONY: help setup demo test check format bench tune docs new
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,12 +34,11 @@ format: setup ## apply the formatter and the safe lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## measure every claim in benchmarks/ and write benchmarks/results/
-	@for script in benchmarks/*.py; do \
-	    name=$$(basename $$script .py); \
-	    case $$name in paired | inputs) continue ;; esac; \
-	    echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; \
-	done
+bench: setup ## measure: make bench op=encoder ARGS=--save, or every claim in benchmarks/
+	$(BIN)/python -m benchmarks.run $(op) $(if $(ARGS),-- $(ARGS))
+
+tune: setup ## choose the kernels' launches on the GPU at hand and write kernels/launch_table.json
+	$(BIN)/python -m benchmarks.tune
 
 docs: setup ## write the generated pages of docs/ again
 	$(BIN)/python docs/make_systems.py

@@ -16,7 +16,7 @@ from pathlib import Path
 __all__ = ["main", "scripts"]
 
 FOLDER = Path(__file__).resolve().parent
-ASIDE = ("inputs", "run")  # what one benchmark runs in child processes, and this file
+ASIDE = ("inputs", "run", "tune")  # what a benchmark runs in child processes, this file, and what measures no claim
 
 
 def scripts(folder: Path = FOLDER) -> dict[str, str]:
