@@ -18,7 +18,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/kernels.md"]
+EXECUTED = ["README.md", "docs/kernels.md"]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SEPARATOR = "\x1e"
 PROGRESS = re.compile(r"^\d+/\d+ .*\bleft\b.*\n", flags=re.MULTILINE)  # on a terminal, a bar that vanishes
@@ -26,18 +27,24 @@ PROGRESS = re.compile(r"^\d+/\d+ .*\bleft\b.*\n", flags=re.MULTILINE)  # on a te
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of the page, and the line of its first statement."""
+    """A fenced block of a page, and the line of its first statement."""
 
+    page: str
     language: str
     line: int
     text: str
 
     def __str__(self) -> str:
-        return f"{self.language} at line {self.line}"
+        return f"{self.language} at line {self.line} of {self.page}"
 
 
-FENCES = re.finditer(r"^```(\w*)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
-BLOCKS = [Block(f[1], TEXT.count("\n", 0, f.start(2)) + 1, f[2]) for f in FENCES]
+def fenced(page: str) -> list[Block]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    fences = re.finditer(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [Block(page, f[1], text.count("\n", 0, f.start(2)) + 1, f[2]) for f in fences]
+
+
+BLOCKS = [block for page in EXECUTED for block in fenced(page)]
 
 
 def blocks(language: str) -> list[Block]:
@@ -63,7 +70,7 @@ def test_a_python_block_runs_and_prints_what_its_comments_say(block, folder):
     shown = re.findall(r"^\s*print\(.*\)  # (.*)$", block.text, flags=re.MULTILINE)
     assert len(shown) == block.text.count("print(")
     printed = io.StringIO()
-    code = compile("\n" * (block.line - 1) + block.text, "README.md", "exec")
+    code = compile("\n" * (block.line - 1) + block.text, block.page, "exec")
     with contextlib.redirect_stdout(printed):
         exec(code, {"__name__": "readme"})
     got = printed.getvalue().splitlines()
@@ -138,7 +145,7 @@ def test_the_entry_point_shown_is_that_of_the_package_shown():
 
 def test_no_block_goes_unexecuted():
     assert {block.language for block in BLOCKS} == {"python", "console", "toml"}
-    assert TEXT.count("```") == 2 * len(BLOCKS)
+    assert sum((ROOT / page).read_text(encoding="utf-8").count("```") for page in EXECUTED) == 2 * len(BLOCKS)
 
 
 def test_the_two_commands_and_every_other_make_command_are_targets():
