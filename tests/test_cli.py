@@ -54,6 +54,23 @@ def test_a_folder_becomes_a_table_and_a_wrong_file_a_row(run, classifier, colour
     assert [row["label"] for row in rows] == ["red", "red", "red", None]
 
 
+def test_linear_maps_are_packed_or_left_as_they_are_with_the_same_predictions(
+    run, classifier, coloured_shapes, tmp_path, monkeypatch
+):
+    command = ["predict", "classification", str(coloured_shapes / "test" / "red"), "--weights", str(classifier)]
+    shares = {}
+    for wish in ("reference", "auto"):
+        assert run(*command, "--out", str(tmp_path / wish), "--linear-maps", wish)[0] == 0
+        rows = pq.read_table(tmp_path / wish / "predictions.parquet").to_pylist()
+        shares[wish] = [row["probability"] for row in rows]
+    assert shares["auto"] == pytest.approx(shares["reference"], rel=1e-4)
+    monkeypatch.setattr("unimodal.kernels.linear._refusal", lambda weight: "it is not the day for it")
+    code, _, err = run(*command, "--out", str(tmp_path / "must"), "--linear-maps", "require")
+    assert code == 2
+    assert "--linear-maps" in only_line(err)
+    assert "it is not the day for it" in only_line(err)
+
+
 def test_all_good_is_exit_code_0_and_all_bad_is_3(run, classifier, coloured_shapes, tmp_path):
     good, bad = coloured_shapes / "test" / "red" / "0.png", tmp_path / "bad.png"
     bad.write_text("no picture")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from unimodal.cli.settings import BatchTokens, Column, Device, Recursive, Weights, Workers, ready_task
+from unimodal.kernels.dispatch import Wish
 
 __all__ = ["predict"]
 
@@ -25,6 +26,9 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume/--restart", help="Go on with what is in OUT, or forget it first.")
     ] = True,
+    linear_maps: Annotated[
+        Wish, typer.Option(help="Pack linear maps for this processor: where that gains, never, or not without.")
+    ] = "auto",
     save_artefacts: Annotated[bool, typer.Option(help="Save masks, boxes ... as files in OUT/artefacts.")] = True,
 ) -> int:
     """Predict every source, one row each, into OUT/predictions.parquet.
@@ -35,8 +39,11 @@ def predict(
     """
     from unimodal.cli.progress import progress
     from unimodal.inference.runner import Progress, run
+    from unimodal.prepack import choose
 
     ready = ready_task(task, weights, device)
+    if linear_maps == "require" and (choice := choose(ready.module)).implementation == "reference":
+        raise typer.BadParameter(f"nothing can be packed: {choice.reason}", param_hint="--linear-maps")
     with progress("inputs") as tell:
 
         def report(now: Progress) -> None:
@@ -50,6 +57,7 @@ def predict(
             recursive=recursive,
             batch_tokens=batch_tokens,
             workers=workers,
+            linear_maps=linear_maps,
             restart=not resume,
             artefacts=save_artefacts,
             report=report,
