@@ -2,7 +2,8 @@
 
 A test asks for the real data with ``shared_data`` and for a browser with ``browser``. Where they are absent
 the test is skipped with the reason, unless the environment variable UNIMODAL_REQUIRE names the resource (a
-comma-separated list, as CI sets it): then it fails. Tests marked ``gpu`` run with ``--gpu`` and nowhere else.
+comma-separated list, as CI sets it): then it fails. Tests marked ``gpu`` run with ``--gpu`` and nowhere else,
+those marked ``grid`` with ``--grid``.
 """
 
 import os
@@ -31,16 +32,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--gpu", action="store_true", help="run the tests that need a CUDA device")
+    parser.addoption("--grid", action="store_true", help="run the tests that take an hour: every variant of a kernel")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--gpu"):
-        if not torch.cuda.is_available():
-            raise pytest.UsageError("--gpu was given and torch sees no CUDA device")
-        return
-    for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device: run with --gpu"))
+    if config.getoption("--gpu") and not torch.cuda.is_available():
+        raise pytest.UsageError("--gpu was given and torch sees no CUDA device")
+    for mark, reason in (("gpu", "needs a CUDA device: run with --gpu"), ("grid", "takes an hour: run with --grid")):
+        if not config.getoption(f"--{mark}"):
+            for item in items:
+                if item.get_closest_marker(mark):
+                    item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)

@@ -24,9 +24,25 @@ def test_a_handful_of_variants_fits_the_processor(setting, weights, architecture
     check(setting, weights, 64, 16, architecture, kinds)
 
 
+# The whole grid is 264 calls of 15 s: with --grid. These 22 meet every setting on both processors, and between them all
+# weights, widths and dtypes.
+SHAPES = [(64, 16), (128, 16), (64, 32), (128, 32)]
+MET = [
+    (setting, list(WEIGHTS)[i % len(WEIGHTS)], *SHAPES[(i + at) % len(SHAPES)], architecture)
+    for at, architecture in enumerate(SHARED_BYTES)
+    for i, setting in enumerate(SETTINGS)
+]
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("setting, weights, width, bits, architecture", MET)
+def test_every_setting_fits_both_processors(setting, weights, width, bits, architecture):
+    check(setting, weights, width, bits, architecture)
+
+
+@pytest.mark.grid
 @pytest.mark.parametrize("architecture", SHARED_BYTES)
-@pytest.mark.parametrize("width, bits", [(64, 16), (128, 16), (64, 32), (128, 32)])
+@pytest.mark.parametrize("width, bits", SHAPES)
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_every_variant_fits_the_processor(setting, weights, width, bits, architecture):
