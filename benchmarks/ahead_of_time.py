@@ -3,11 +3,13 @@
     python -m benchmarks.ahead_of_time [--architecture 90] [--width 64] [--bits 16]
 
 writes benchmarks/results/ahead-of-time/<date>-rule-kernels.json: a row a variant, and exits with 1 where one spills
-registers, needs more shared memory than there is, or multiplies bfloat16 without tensor cores.
+registers, needs more shared memory than there is, or multiplies bfloat16 without tensor cores. What is compiled when it
+is cut off stays in the file.
 """
 
 import argparse
 import datetime
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from benchmarks.paired import RESULTS
 from unimodal.kernels.ahead_of_time import SHARED_BYTES, Compiled, Variant, compile_ahead, variant_of
 from unimodal.kernels.launch_table import BITS, KINDS, WIDTHS, Launch
 from unimodal.kernels.rule import WEIGHTS, Rule
-from unimodal.kernels.rule_tiles import Terms
+from unimodal.kernels.tile_work import Terms
 
 __all__ = ["SETTINGS", "faults", "variants"]
 
@@ -104,41 +106,37 @@ def main() -> int:
     read.add_argument("--width", type=int, choices=WIDTHS, action="append")
     read.add_argument("--bits", type=int, choices=BITS, action="append")
     asked = read.parse_args()
-    rows, bad = [], 0
-    for architecture in asked.architecture or sorted(SHARED_BYTES):
-        for width in asked.width or (64, 128):
-            for bits in asked.bits or BITS:
-                named = [
-                    ((setting, weights, kind, launch), variant)
-                    for setting in SETTINGS
-                    for weights in WEIGHTS
-                    for kind, launch, variant in variants(setting, weights, width, bits, architecture)
-                ]
-                built = compile_ahead([variant for _, variant in named], architecture=architecture)
-                for ((setting, weights, kind, launch), _), found in zip(named, built, strict=True):
-                    wrong = faults(found, architecture, bits)
-                    bad += bool(wrong)
-                    rows.append(
-                        {
-                            "architecture": f"sm_{architecture}",
-                            "width": width,
-                            "bits": bits,
-                            "weights": weights,
-                            "setting": setting,
-                            "kernel": kind,
-                            "block": [launch.queries, launch.keys],
-                            "warps": launch.warps,
-                            "stages": launch.stages,
-                            "registers": found.registers,
-                            "shared_bytes": found.shared_bytes,
-                            "spilled_bytes": found.spilled_bytes,
-                            "tensor_cores": found.tensor_cores,
-                        }
-                    )
-                    print(*rows[-1].values(), *wrong)
     path = RESULTS / "ahead-of-time" / f"{datetime.date.today().isoformat()}-rule-kernels.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("[\n " + ",\n ".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+    rows, bad = [], 0
+    shapes = itertools.product(asked.width or (64, 128), asked.bits or BITS, asked.architecture or sorted(SHARED_BYTES))
+    for (setting, weights), (width, bits, architecture) in itertools.product(
+        itertools.product(SETTINGS, WEIGHTS), list(shapes)
+    ):
+        named = list(variants(setting, weights, width, bits, architecture))
+        built = compile_ahead([variant for _, _, variant in named], architecture=architecture)
+        for (kind, launch, _), found in zip(named, built, strict=True):
+            wrong = faults(found, architecture, bits)
+            bad += bool(wrong)
+            rows.append(
+                {
+                    "architecture": f"sm_{architecture}",
+                    "width": width,
+                    "bits": bits,
+                    "weights": weights,
+                    "setting": setting,
+                    "kernel": kind,
+                    "block": [launch.queries, launch.keys],
+                    "warps": launch.warps,
+                    "stages": launch.stages,
+                    "registers": found.registers,
+                    "shared_bytes": found.shared_bytes,
+                    "spilled_bytes": found.spilled_bytes,
+                    "tensor_cores": found.tensor_cores,
+                }
+            )
+            print(*rows[-1].values(), *wrong, flush=True)
+        path.write_text("[\n " + ",\n ".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
     print(f"{len(rows)} variants, {bad} with faults: {path}")
     return 1 if bad else 0
 

@@ -7,6 +7,8 @@ The base is what :func:`unimodal.kernels.rule_attention.rule_attention` runs wit
 
 import argparse
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         made = rule_attention_with_statistics(q, k, v, rule)[0]
         assert (plain - made).abs().max() < 1e-5 * plain.abs().max(), rule
         asked = {"nothing": (), **{name: (name,) for name in NAMES}, "all three": NAMES}
-        candidates = {"without": lambda rule=rule: rule_attention(q, k, v, rule)}
+        candidates: dict[str, Callable[[], Any]] = {"without": lambda rule=rule: rule_attention(q, k, v, rule)}
         for name, wanted in asked.items():
             candidates[name] = lambda rule=rule, wanted=wanted: rule_attention_with_statistics(
                 q, k, v, rule, wanted=wanted

@@ -15,7 +15,7 @@ import torch
 
 from unimodal.kernels.launch_table import BITS, KINDS, TABLE, WIDTHS, Launch, row_name
 from unimodal.kernels.rule import Rule
-from unimodal.kernels.rule_tiles import Terms
+from unimodal.kernels.tile_work import Terms
 
 __all__ = ["candidates"]
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.kernels import product_attention as product
+from unimodal.kernels.attention_arguments import check_arguments
 from unimodal.kernels.dispatch import Choice, Wish, decide
 
 __all__ = ["attention", "choose", "reference"]
@@ -52,21 +53,8 @@ def attention(
 
     Cost: O(B H N M K) time; the fused path needs O(B H N V) memory; packed costs the sum of squared lengths.
     """
-    if q.shape[1] % k.shape[1] or k.shape[1] != v.shape[1]:
-        raise ValueError(
-            f"{q.shape[1]} query heads are not a multiple of {k.shape[1]} key and {v.shape[1]} value heads"
-        )
-    if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask must be boolean (True = may attend), not {mask.dtype}")
-    shape = (*q.shape[:3], k.shape[2])
-    for name, term in (("mask", mask), ("bias", bias)):
-        if term is not None and not _broadcasts(term.shape, shape):
-            raise ValueError(f"{name} {tuple(term.shape)} does not broadcast to (B, H, N, M) = {shape}")
+    check_arguments(q, k, v, mask=mask, bias=bias, cu_seqlens=cu_seqlens)
     if cu_seqlens is not None:
-        if q.shape[0] != 1 or q.shape[2] != k.shape[2]:
-            raise ValueError("a packed batch has one row and as many keys as queries")
-        if mask is not None or bias is not None:
-            raise ValueError("a packed batch takes no mask and no bias: their axes span the sequences")
         spans = [slice(start, stop) for start, stop in pairwise(cu_seqlens.tolist())]
         pieces = [
             attention(q[:, :, s], k[:, :, s], v[:, :, s], causal=causal, scale=scale, implementation=implementation)
@@ -149,7 +137,3 @@ def _allowed(queries: int, keys: int, mask: Tensor | None, causal: bool, device:
 
 def _four_axes(term: Tensor) -> Tensor:
     return term[(None,) * (4 - term.ndim)]
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))

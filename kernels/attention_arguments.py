@@ -6,6 +6,8 @@ Axes: B batch, H heads, G key heads, N queries, M keys.
 import torch
 from torch import Tensor
 
+from unimodal.kernels.rule import check_diagonals
+
 __all__ = ["check_arguments"]
 
 
@@ -14,16 +16,19 @@ def check_arguments(
     k: Tensor,
     v: Tensor,
     *,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    lengths: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    before: Tensor | None = None,
+    after: Tensor | None = None,
 ) -> None:
     """Refuse arguments that do not fit together.
 
     Raises:
-        ValueError: heads do not divide; the mask is not boolean; mask or bias do not broadcast to (B, H, N, M); or a
-            packed batch comes with a mask, a bias, lengths, more than one row or another number of keys than queries.
+        ValueError: heads do not divide; the mask is not boolean; mask or bias do not broadcast to (B, H, N, M); a
+            packed batch comes with a mask, a bias, lengths, more than one row or another number of keys than queries;
+            or Toeplitz terms have not the axes (H or 1, an odd number of diagonals), or too few of them.
     """
     if q.shape[1] % k.shape[1] or k.shape[1] != v.shape[1]:
         raise ValueError(
@@ -42,3 +47,10 @@ def check_arguments(
             raise ValueError("a packed batch has one row and as many keys as queries")
         if mask is not None or bias is not None or lengths is not None:
             raise ValueError("a packed batch takes no mask, no bias and no lengths: their axes span the sequences")
+    for name, term in (("before", before), ("after", after)):
+        if term is None:
+            continue
+        if term.ndim != 2 or term.shape[0] not in (1, q.shape[1]) or term.shape[1] % 2 == 0:
+            raise ValueError(f"{name} has the axes (heads or 1, an odd number of offsets), not {tuple(term.shape)}")
+    # Each packed sequence has its own length, which the implementation reads and checks.
+    check_diagonals(1 if cu_seqlens is not None else max(to[2:]), before=before, after=after)

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from unimodal.kernels.attention import attention
+from unimodal.kernels.attention_arguments import check_arguments
 from unimodal.kernels.dispatch import Choice, Wish, decide
 from unimodal.kernels.launch_table import WIDTHS
-from unimodal.kernels.rule import PLAIN, WEIGHTS, Rule, check_diagonals
+from unimodal.kernels.rule import PLAIN, WEIGHTS, Rule
 from unimodal.kernels.rule_library import tiled
 from unimodal.kernels.rule_reference import reference
-from unimodal.kernels.rule_tiles import Terms
+from unimodal.kernels.tile_work import Terms
 
 __all__ = ["choose", "reference", "rule_attention"]
 
@@ -67,7 +68,8 @@ def rule_attention(
     Cost: O(B H N M K) time, or with a window W O(B H N W K); the fused path needs O(B H (N + M)) memory, and for
     gradients it computes the weights once more.
     """
-    _check(q, k, v, before, after, bias, mask, lengths, cu_seqlens)
+    terms = {"bias": bias, "mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
+    check_arguments(q, k, v, before=before, after=after, **terms)
     chosen = choose(q, k, v, rule, before=before, after=after, implementation=implementation).implementation
     if chosen == SDPA:
         if lengths is not None:
@@ -77,8 +79,7 @@ def rule_attention(
         return attention(q, k, v, mask=mask, **options)
     if chosen in (TILES, KERNELS):
         return tiled(q, k, v, rule, Terms(before, after, bias, mask, lengths, cu_seqlens))
-    options = {"bias": bias, "mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
-    return reference(q, k, v, rule, before=before, after=after, **options)
+    return reference(q, k, v, rule, before=before, after=after, **terms)
 
 
 def choose(
@@ -120,43 +121,3 @@ def _kernels_refuse(q: Tensor, v: Tensor, rule: Rule) -> str | None:
     if major < 8:
         return f"the kernels need compute capability 8.0, and {q.device} has {major}.x"
     return None if find_spec("triton") else "triton is not installed"
-
-
-def _check(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    before: Tensor | None,
-    after: Tensor | None,
-    bias: Tensor | None,
-    mask: Tensor | None,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
-) -> None:
-    if q.shape[1] % k.shape[1] or k.shape[1] != v.shape[1]:
-        raise ValueError(
-            f"{q.shape[1]} query heads are not a multiple of {k.shape[1]} key and {v.shape[1]} value heads"
-        )
-    if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask must be boolean (True = may attend), not {mask.dtype}")
-    shape = (*q.shape[:3], k.shape[2])
-    for name, term in (("mask", mask), ("bias", bias)):
-        if term is not None and not _broadcasts(term.shape, shape):
-            raise ValueError(f"{name} {tuple(term.shape)} does not broadcast to (B, H, N, M) = {shape}")
-    longest = max(shape[2:])
-    if cu_seqlens is not None:
-        if q.shape[0] != 1 or q.shape[2] != k.shape[2]:
-            raise ValueError("a packed batch has one row and as many keys as queries")
-        if mask is not None or bias is not None or lengths is not None:
-            raise ValueError("a packed batch takes no mask, no bias and no lengths: their axes span the sequences")
-        longest = 1  # each sequence has its own length, which the implementation reads and checks
-    for name, term in (("before", before), ("after", after)):
-        if term is None:
-            continue
-        if term.ndim != 2 or term.shape[0] not in (1, q.shape[1]) or term.shape[1] % 2 == 0:
-            raise ValueError(f"{name} has the axes (heads or 1, an odd number of offsets), not {tuple(term.shape)}")
-    check_diagonals(longest, before=before, after=after)
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))

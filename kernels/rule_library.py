@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from unimodal.kernels.rule import WEIGHTS, Rule
-from unimodal.kernels.rule_tiles import Terms, backward, forward
+from unimodal.kernels.rule_tiles import backward, forward
+from unimodal.kernels.tile_work import Terms
 
 __all__ = ["tiled"]
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from unimodal.kernels.attention_arguments import check_arguments
 from unimodal.kernels.rule import PLAIN, WEIGHTS, Rule
-from unimodal.kernels.rule_attention import _check
-from unimodal.kernels.rule_tiles import Terms, backward, forward
-from unimodal.kernels.tile_work import Tile, Work
+from unimodal.kernels.rule_tiles import backward, forward
+from unimodal.kernels.tile_work import Terms, Tile, Work
 
 __all__ = ["NAMES", "Statistics", "rule_attention_with_statistics"]
 
@@ -74,7 +74,8 @@ def rule_attention_with_statistics(
     for name in wanted:
         if name not in NAMES:
             raise ValueError(f"wanted holds names of {', '.join(NAMES)}, not {name!r}")
-    _check(q, k, v, before, after, bias, mask, lengths, cu_seqlens)
+    terms = {"bias": bias, "mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
+    check_arguments(q, k, v, before=before, after=after, **terms)
     if q.device.type not in ("cpu", "meta") or not q.dtype == k.dtype == v.dtype:
         raise ValueError(f"statistics are made in tiles on the CPU, of one dtype, not of {q.dtype} on {q.device}")
     tensors = (q, k, v, before, after, bias, mask, lengths, cu_seqlens)

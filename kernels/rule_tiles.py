@@ -16,7 +16,7 @@ from torch import Tensor
 from unimodal.kernels.rule import WEIGHTS, Rule
 from unimodal.kernels.tile_work import Terms, Tile, Work, spans, summed_to
 
-__all__ = ["Terms", "Watch", "backward", "forward"]
+__all__ = ["Watch", "backward", "forward"]
 
 Watch = Callable[[Work, Tile, Tensor | None, Tensor, Tensor], None]
 """Sees a tile's logits (H, R, M), weights, and weights times the factor; it may overwrite the logits only."""

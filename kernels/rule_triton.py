@@ -20,9 +20,9 @@ import triton.language as tl
 from torch import Tensor
 
 from unimodal.kernels.rule import Rule, check_diagonals
-from unimodal.kernels.rule_tiles import Terms
 from unimodal.kernels.rule_triton_call import Call, Problem, address
 from unimodal.kernels.rule_triton_tile import diagonal, dot, load_rows, locate, logits, of_head, seen_keys, weigh
+from unimodal.kernels.tile_work import Terms
 
 __all__ = ["call", "dense", "forward"]
 

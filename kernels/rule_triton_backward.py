@@ -16,7 +16,6 @@ import triton.language as tl
 from torch import Tensor
 
 from unimodal.kernels.rule import Rule
-from unimodal.kernels.rule_tiles import Terms
 from unimodal.kernels.rule_triton import dense
 from unimodal.kernels.rule_triton_call import Call, Problem, address
 from unimodal.kernels.rule_triton_terms import Rows, add_diagonals, call_bias
@@ -31,6 +30,7 @@ from unimodal.kernels.rule_triton_tile import (
     pull_back,
     seen_keys,
 )
+from unimodal.kernels.tile_work import Terms
 
 __all__ = ["backward", "call_keys", "call_queries"]
 

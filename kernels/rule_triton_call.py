@@ -16,8 +16,8 @@ from torch import Tensor
 
 from unimodal.kernels.launch_table import Launch, launch_of
 from unimodal.kernels.rule import WEIGHTS, Rule
-from unimodal.kernels.rule_tiles import Terms
 from unimodal.kernels.rule_triton_tile import unit
+from unimodal.kernels.tile_work import Terms
 
 __all__ = ["Call", "Problem", "address"]
 

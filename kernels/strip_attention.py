@@ -21,8 +21,8 @@ from unimodal.kernels.attention import choose as choose_attention
 from unimodal.kernels.attention import reference as dense
 from unimodal.kernels.attention_arguments import check_arguments
 from unimodal.kernels.dispatch import Choice, Wish, decide
-from unimodal.kernels.rule_tiles import Terms
 from unimodal.kernels.strips import Strips
+from unimodal.kernels.tile_work import Terms
 
 __all__ = ["choose", "reference", "strip_attention"]
 

@@ -9,7 +9,9 @@ those marked ``grid`` with ``--grid``.
 import os
 import random
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -50,6 +52,34 @@ def _seed() -> None:
     random.seed(0)
     numpy.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def peak_growth() -> Callable[[str, str, str], int]:
+    """How many kB a process' memory peaks higher when ``run(large)`` follows ``run(small)``, in a process of its own.
+
+    By VmHWM: ru_maxrss of a child begins with its parent's, which hides any growth below it.
+    """
+    if not Path("/proc/self/status").exists():
+        pytest.skip("this system does not tell a process' peak memory in /proc")
+
+    def measured(program: str, small: str, large: str) -> int:
+        code = f"""
+import torch
+torch.set_num_threads(1)
+def peak():
+    with open("/proc/self/status", encoding="ascii") as status:
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+{program}
+run({small})
+start = peak()
+run({large})
+print(peak() - start)
+"""
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        return int(done.stdout)
+
+    return measured
 
 
 @pytest.fixture(scope="session")

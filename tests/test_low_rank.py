@@ -1,5 +1,7 @@
 """Low-rank terms: their equation, what is trained, and merging."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn as nn
@@ -35,7 +37,7 @@ def trained(net: nn.Module, steps: int = 5) -> nn.Module:
 
 def test_a_map_with_a_term_is_the_equation_in_loops():
     plain = nn.Linear(3, 2).double()
-    net = adapt(nn.Sequential(plain), rank=2, alpha=6.0, where="0").model
+    net: Any = adapt(nn.Sequential(plain), rank=2, alpha=6.0, where="0").model
     term = net[0]
     with torch.no_grad():
         term.low_rank_out.normal_()
@@ -91,7 +93,8 @@ def test_terms_load_into_another_copy():
 
 def test_terms_of_a_rank_too_small_cannot_learn_what_a_full_one_can():
     torch.manual_seed(0)
-    target, start = torch.randn(8, 8, dtype=torch.float64), nn.Sequential(nn.Linear(8, 8, bias=False).double())
+    target = torch.randn(8, 8, dtype=torch.float64)
+    start: Any = nn.Sequential(nn.Linear(8, 8, bias=False).double())
     with torch.no_grad():
         start[0].weight.zero_()
     x, gaps = torch.eye(8, dtype=torch.float64), {}
@@ -105,7 +108,7 @@ def test_terms_of_a_rank_too_small_cannot_learn_what_a_full_one_can():
             loss.backward()
             return loss
 
-        solver.step(closure)
+        solver.step(closure)  # pyright: ignore[reportArgumentType]
         gaps[rank] = (net(x) - target.T).square().sum().item()
     best = torch.linalg.svdvals(target)[2:].square().sum().item()  # Eckart & Young 1936
     assert gaps[2] == pytest.approx(best, rel=1e-3)

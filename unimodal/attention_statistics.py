@@ -40,7 +40,7 @@ def attention_statistics(model: nn.Module, *, wanted: tuple[str, ...] = NAMES) -
 
     def hook(name: str) -> Any:
         def note(module: Any, inputs: tuple[Any, ...], _output: Any) -> None:
-            q, k, v, side = (*inputs, Side())[:4]
+            q, k, v, side = inputs if len(inputs) == 4 else (*inputs, Side())
             weights, level = ("sigmoid", module.level) if type(module) is SigmoidAttention else ("softmax", 0.0)
             rule = Rule(weights, level, causal=side.causal, scale=module.scale)
             terms = {"bias": side.bias, "mask": side.mask, "lengths": side.lengths, "cu_seqlens": side.cu_seqlens}

@@ -1,7 +1,5 @@
 """Statistics of attention weights against the whole matrix of weights in float64."""
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -11,8 +9,10 @@ from torch import Tensor
 from unimodal.kernels import tile_product
 from unimodal.kernels.rule import Rule
 from unimodal.kernels.rule_attention import reference
-from unimodal.kernels.rule_statistics import NAMES, rule_attention_with_statistics
+from unimodal.kernels.rule_statistics import NAMES
+from unimodal.kernels.rule_statistics import rule_attention_with_statistics as typed
 
+rule_attention_with_statistics: Any = typed
 RULES = {
     "softmax": Rule(level=0.7),
     "causal softmax": Rule(causal=True),
@@ -148,19 +148,12 @@ def test_an_exported_program_holds_the_operator():
     torch.testing.assert_close(program.module()(*leaves), Seen()(*leaves))
 
 
-def test_memory_grows_linearly_with_the_sequence():
-    code = """
-import resource, torch
+def test_memory_grows_linearly_with_the_sequence(peak_growth):
+    program = """
 from unimodal.kernels.rule_statistics import rule_attention_with_statistics
-torch.set_num_threads(1)
 run = lambda n: rule_attention_with_statistics(*(torch.randn(1, 1, n, 16) for _ in range(3)))
-run(256)
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-run(16384)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    kilobytes = int(done.stdout)
+    kilobytes = peak_growth(program, "256", "16384")
     assert kilobytes < 40_000, f"{kilobytes} kB; one 16384 x 16384 matrix of scores takes 1048576 kB"
 
 

@@ -6,7 +6,6 @@ They run in Triton's interpreter on the processor, and natively where there is a
 import itertools
 import math
 import random
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from unimodal.kernels import launch_table
 from unimodal.kernels.launch_table import Launch
 from unimodal.kernels.rule import WEIGHTS, Rule
 from unimodal.kernels.rule_reference import reference
-from unimodal.kernels.rule_tiles import Terms
+from unimodal.kernels.tile_work import Terms
 
 pytest.importorskip("triton")
 
@@ -291,18 +290,3 @@ def test_only_wanted_gradients_of_terms_are_computed():
     attend(**x, rule=Rule()).sum().backward()
     assert x["before"].grad is None
     assert x["after"].grad is not None
-
-
-def test_too_few_diagonals_for_a_packed_sequence_are_refused():
-    x = {n: t.float().to(DEVICE) for n, t in inputs(9, 9, before=1).items()}
-    x["before"] = x["before"][:, :7].contiguous()
-    attend(**x, rule=Rule(), cu_seqlens=torch.tensor([0, 4, 8, 9], device=DEVICE))
-    with pytest.raises(ValueError, match="before has 7 diagonals; 5 tokens need 9"):
-        attend(**x, rule=Rule(), cu_seqlens=torch.tensor([0, 5, 9], device=DEVICE))
-
-
-def test_weights_that_the_kernels_do_not_have_are_refused(monkeypatch):
-    monkeypatch.setitem(WEIGHTS, "squared", replace(WEIGHTS["sigmoid"], mode=None))
-    x = {n: t.float().to(DEVICE) for n, t in inputs(3, 3).items()}
-    with pytest.raises(ValueError, match="the kernels do not have the weights 'squared'"):
-        attend(**x, rule=Rule("squared"))

@@ -1,7 +1,5 @@
 """Attention in strips against its dense form in float64: outputs, gradients, lengths, packs and influence."""
 
-import subprocess
-import sys
 from functools import partial
 from typing import Any
 
@@ -172,25 +170,18 @@ def test_what_lies_outside_of_a_strip_has_no_influence():
 
 
 @pytest.mark.slow
-def test_memory_grows_linearly_with_the_sequence():
-    code = """
-import resource, torch
+def test_memory_grows_linearly_with_the_sequence(peak_growth):
+    program = """
 from unimodal.kernels.strip_attention import strip_attention
 from unimodal.kernels.strips import Strips
-torch.set_num_threads(1)
 def run(n):
     q, k, v = (torch.randn(1, 1, n, 16, requires_grad=True) for _ in range(3))
     strip_attention(q, k, v, Strips(64, 64, causal=True)).sum().backward()
     with torch.no_grad():
         strip_attention(q, k, v, Strips(32, 64, 64, window=64))
-run(256)
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-run(16384)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    kilobytes = int(done.stdout)
-    assert kilobytes < 60_000, f"{kilobytes} kB; one 16384 x 16384 matrix of scores takes 1048576 kB"
+    kilobytes = peak_growth(program, "256", "16384")
+    assert kilobytes < 80_000, f"{kilobytes} kB; one 16384 x 16384 matrix of scores takes 1048576 kB"
 
 
 @pytest.mark.slow

@@ -31,4 +31,4 @@ def test_sizes_that_do_not_exist_raise():
         Strips(0)
     for name in ("behind", "ahead", "window"):
         with pytest.raises(ValueError, match=f"{name} is a number of tokens, at least 0, not -1"):
-            Strips(1, **{name: -1})
+            Strips(1, **{name: -1})  # pyright: ignore[reportArgumentType]

@@ -58,12 +58,11 @@ def test_it_is_the_sum_by_hand(count: int, weight: float):
 def test_no_gradient_reaches_a_larger_size_through_a_smaller_ones_target():
     """With a picture of its own for each size: that of the largest gets the gradient of its own loss alone."""
     net, given = model(), batches((16, 8))
-    given[0].data.requires_grad_()  # pyright: ignore[reportAttributeAccessIssue]
-    ScaleConsistency()(net, given, LABELS).backward()
-    both = given[0].data.grad.clone()  # pyright: ignore[reportAttributeAccessIssue]
-    given[0].data.grad = None  # pyright: ignore[reportAttributeAccessIssue]
-    ScaleConsistency()(net, given[:1], LABELS).backward()
-    torch.testing.assert_close(both, given[0].data.grad / 2, rtol=0, atol=1e-15)  # pyright: ignore[reportAttributeAccessIssue]
+    picture: Any = given[0].data
+    picture.requires_grad_()
+    (both,) = torch.autograd.grad(ScaleConsistency()(net, given, LABELS), picture)
+    (alone,) = torch.autograd.grad(ScaleConsistency()(net, given[:1], LABELS), picture)
+    torch.testing.assert_close(both, alone / 2, rtol=0, atol=1e-15)
 
 
 def test_equal_vectors_are_measured_against_their_whitened_form():
