@@ -1,7 +1,11 @@
 """How large a kernel's blocks are, how many warps they have, how many loads are in flight: a table, not a search.
 
-Source: none; the rows of ``launch_table.json`` are those that compile without spilled registers
-(``python -m benchmarks.ahead_of_time``) until ``python -m benchmarks.tune`` replaces them by measured ones.
+Source: none; the rows were chosen by what compiles (``python -m benchmarks.ahead_of_time``) until
+``python -m benchmarks.tune`` replaces them by measured ones.
+
+Rows of 32 bits that spill registers, with the bytes: at 128 wide the queries with terms (8 on sm_80) and the bias (4
+on sm_90); at 256 wide the queries (512 plain and 292 with terms on sm_80, 548 and 324 on sm_90) and the bias (388 and
+396). Attention leaves such heads of 256 to the reference where q or v need a gradient.
 
 Nothing is tuned when a program starts: the first launch is as fast as the last, and two runs compute the same bits.
 """

@@ -118,6 +118,9 @@ def _kernels_refuse(q: Tensor, v: Tensor, rule: Rule) -> str | None:
         return "the kernels accumulate in float32, and q is float64"
     if widest > WIDTHS[-1]:
         return f"the kernels take heads up to {WIDTHS[-1]} wide, not {widest}"
+    gradient = torch.is_grad_enabled() and (q.requires_grad or v.requires_grad)
+    if gradient and q.dtype == torch.float32 and widest > WIDTHS[-2]:
+        return f"the kernels' gradients take float32 heads up to {WIDTHS[-2]} wide, not {widest}: wider ones spill"
     if major < 8:
         return f"the kernels need compute capability 8.0, and {q.device} has {major}.x"
     return None if find_spec("triton") else "triton is not installed"

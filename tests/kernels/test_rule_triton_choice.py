@@ -36,6 +36,25 @@ def test_on_cuda_the_kernels_are_chosen_or_refuse_with_a_reason(monkeypatch, cha
         assert choose(q, q, q, Rule("sigmoid")).reason == "triton is not installed"
 
 
+@pytest.mark.parametrize("learned", ["q", "v"])
+def test_on_cuda_wide_float32_heads_are_refused_where_a_gradient_is_needed(monkeypatch, learned):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device=None: (9, 0))
+
+    def chosen(width: int, dtype: torch.dtype, gradient: bool = True):
+        with FakeTensorMode():
+            x = {n: torch.empty(2, 4, 8, width, dtype=dtype, device="cuda:0") for n in "qkv"}
+            x[learned].requires_grad_(gradient)
+        return choose(**x, rule=Rule("sigmoid"))
+
+    refused = chosen(129, torch.float32)
+    assert refused.implementation == "reference"
+    assert "float32 heads up to 128 wide, not 129" in refused.reason
+    for fit in (chosen(128, torch.float32), chosen(256, torch.bfloat16), chosen(256, torch.float32, False)):
+        assert fit.implementation == KERNELS
+    with torch.no_grad():
+        assert chosen(256, torch.float32).implementation == KERNELS
+
+
 def test_on_cuda_the_operator_says_the_shapes_of_its_outputs_and_gradients():
     with FakeTensorMode():
         q, k = (torch.empty(2, 4, n, 64, device="cuda:0", dtype=torch.bfloat16) for n in (8, 9))
