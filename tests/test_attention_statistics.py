@@ -51,6 +51,7 @@ def test_column_sums_and_entropies_of_the_embedded_encoder_on_a_picture_are_thos
     assert torch.equal(observed.tokens, plain.tokens)
     assert list(seen) == list(attentions)
     assert seen.unobserved == ()
+    one: Any
     for name, (one,) in seen.items():
         torch.testing.assert_close(one.column_sums.double(), maps[name].sum(2), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(one.entropy.double(), torch.special.entr(maps[name]).sum(-1), rtol=1e-4, atol=1e-4)
@@ -63,7 +64,8 @@ def table(diagonals: Tensor) -> Tensor:
 def weights(module: Any, logit: Tensor) -> Tensor:
     """The equation of each rule, over logits (B, H, N, N)."""
     if isinstance(module, SigmoidAttention):
-        return (logit + module.level).sigmoid()
+        level: Any = module.level
+        return (logit + level).sigmoid()
     if isinstance(module, SlidingWindowAttention):
         far = (torch.arange(N) - torch.arange(N)[:, None]).abs() > module.window
         return logit.masked_fill(far, float("-inf")).softmax(-1)
@@ -91,10 +93,11 @@ def test_each_known_rule_gives_the_sums_of_its_equation(module, named):
     for parameter in module.parameters():
         parameter.normal_()
     q, k, v = (torch.randn(1, 2, N, 8) for _ in range(3))
-    side = Side(bias=torch.randn(N, N))
+    bias = torch.randn(N, N)
+    side = Side(bias=bias)
     with attention_statistics(module) as seen:
         module(q, k, v, side=side) if named else module(q, k, v, side)
-    expected = weights(module, 0.3 * q.double() @ k.double().mT + side.bias)
+    expected = weights(module, 0.3 * q.double() @ k.double().mT + bias)
     got: Any = seen[""][0].column_sums
     torch.testing.assert_close(got.double(), expected.sum(2), rtol=1e-4, atol=1e-4)
 
