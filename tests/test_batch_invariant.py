@@ -17,6 +17,7 @@ from unimodal.side import Side
 from unimodal.tokens import Tokens
 
 WEIGHTS = Path(__file__).parents[1] / "unimodal" / "weights" / "small_multimodal_encoder"
+SAMPLES = Path(__file__).parents[1] / "unimodal" / "data" / "samples"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,14 @@ def test_twenty_random_batchings_give_the_bits_of_each_sample_alone(encoder, sam
     embedder = Embedder(batch_invariant(encoder))
     alone = [bits(embedder.predict([sample]))[0] for sample in samples]
     assert all(found == alone for found in batchings(samples, embedder, 20))
+
+
+def test_twenty_random_batchings_of_the_sample_pictures_and_texts_give_the_same_bits(encoder):
+    embedder = Embedder(batch_invariant(encoder))
+    pictures = [embedder.read(path) for path in sorted(SAMPLES.glob("*.jpg"))]
+    texts = [encoder.tokenizer("text").read(words) for words in ("a cat", "a wet street at night")]
+    alone = [bits(embedder.predict([sample]))[0] for sample in (*pictures, *texts)]
+    assert all(found == alone for found in batchings([*pictures, *texts], embedder, 20))
 
 
 def test_the_copy_computes_what_the_model_computes(encoder, samples):

@@ -30,6 +30,9 @@ def batch_invariant(model: Model) -> Model:
     number of threads must stay the same too. Parameters are shared with the model, but lie under other names: save the
     model itself. Mixed sequences (:meth:`Model.together`) are a sequence like any other.
 
+    Of a task this covers the encoder (``task.module.encoder = batch_invariant(task.module.encoder)``, then
+    ``type(task)(task.module)``, which takes the copy's tokenizer), not its head, which still sees the whole batch.
+
     Raises:
         ValueError: the copy's tokenizer gets a batch of several inputs that it did not collate itself; or tokens have
             a mask, bias or memory, which are not cut into sequences.
