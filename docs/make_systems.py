@@ -67,9 +67,7 @@ class System:
 
 def page(root: Path = ROOT) -> str:
     """The whole page for the checkout at ``root``."""
-    tests = [
-        (path, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted((root / "tests").rglob("test_*.py"))
-    ]
+    tests = [(path, _tree(path)) for path in sorted((root / "tests").rglob("test_*.py"))]
     rooms = {room: list(_systems(root, room, tests)) for room in ROOMS}
     found = [system for systems in rooms.values() for system in systems]
     lines = [HEAD, *_index(found)]
@@ -100,7 +98,7 @@ def _through(root: Path, file: Path, tests: list[tuple[Path, ast.Module]]) -> It
             path.relative_to(root)
             for room in ROOMS
             for path in (root / room).glob("*.py")
-            if path.relative_to(root) not in seen and modules & _imports(_tree(path))
+            if path.relative_to(root) not in seen and modules & _imports(path)
         }
         seen |= users
         told = [test for user in sorted(users) for test, _ in _tests(root, user, tests)]
@@ -140,7 +138,7 @@ def _tests(root: Path, file: Path, tests: list[tuple[Path, ast.Module]]) -> Iter
     parts = file.with_suffix("").parts
     inside = parts[1:] if parts[0] == "unimodal" else parts
     mirrored = root.joinpath("tests", *inside[:-1], f"test_{inside[-1]}.py")
-    others = [path for path, tree in tests if path != mirrored and _module(file) in _imports(tree)]
+    others = [path for path, _ in tests if path != mirrored and _module(file) in _imports(path)]
     if mirrored.exists():
         others = [path for path in others if "parity" in path.parts]
     for path, tree in tests:
@@ -148,8 +146,9 @@ def _tests(root: Path, file: Path, tests: list[tuple[Path, ast.Module]]) -> Iter
             yield path.relative_to(root).as_posix(), tuple(_sentences(tree))
 
 
-def _imports(tree: ast.Module) -> set[str]:
-    return {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+@cache
+def _imports(path: Path) -> set[str]:
+    return {node.module for node in ast.walk(_tree(path)) if isinstance(node, ast.ImportFrom) and node.module}
 
 
 def _sentences(tree: ast.Module) -> Iterator[str]:

@@ -60,7 +60,7 @@ def window_attention(
     return rule_attention(q, k, v, rule, implementation=implementation, **terms)
 
 
-def choose(q: Tensor, k: Tensor, v: Tensor, window: int, *, implementation: Wish = "auto") -> Choice:
+def choose(q: Tensor, k: Tensor, v: Tensor, window: int = 128, *, implementation: Wish = "auto") -> Choice:
     """Which implementation these arguments get, and why."""
     learns = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
     if q.device.type in ("cpu", "meta") and (learns or window > WIDE):

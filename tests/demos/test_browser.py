@@ -104,7 +104,10 @@ def test_a_newcomer_s_table_from_a_spreadsheet_is_forecast(browser: Any, alone: 
     page.press("Run")
     page.told("Answered in")
     words = page.found("#tab-forecasting textarea")[0].get_property("value")
-    assert words == "96 steps, from 2023-05-01 to 2023-08-04.\nLeft out: Filiale (text)."
+    assert (
+        words
+        == "96 steps, from 2023-05-01 to 2023-08-04.\nLeft out: Filiale (text).\nSteps 25 to 120 of 120 were taken."
+    )
     page.told("Umsatz (EUR) upper 95%")
     (chart,) = page.found("#tab-forecasting .image-frame img")
     assert chart.size["width"] / int(chart.get_property("naturalWidth")) > 0.6, "its words are too small to be read"

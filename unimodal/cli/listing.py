@@ -18,7 +18,7 @@ def listing(
     """List everything that can be used, by family: name, what it does, and who provides it."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     if family is not None and family not in FAMILIES:
         raise UnknownNameError("family", family, FAMILIES)
@@ -27,9 +27,8 @@ def listing(
         rows, found = _family(name)
         problems += found
         sizes = any(size for *_, size in rows)
-        table = Table(
-            "name", "what it does", "source", *(["parameters"] if sizes else []), title=name, title_justify="left"
-        )
+        others = ["what it does", "source", *(["parameters"] if sizes else [])]
+        table = Table(Column("name", no_wrap=True), *others, title=name, title_justify="left")
         for row in rows:
             table.add_row(*(escape(word) for word in (row if sizes else row[:3])))
         if rows:
