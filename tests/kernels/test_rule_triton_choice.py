@@ -1,6 +1,7 @@
 """When attention takes the Triton kernels, and what its operators promise on CUDA: asked without a CUDA device."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def test_on_cuda_wide_float32_heads_are_refused_where_a_gradient_is_needed(monke
 
     def chosen(width: int, dtype: torch.dtype, gradient: bool = True):
         with FakeTensorMode():
-            x = {n: torch.empty(2, 4, 8, width, dtype=dtype, device="cuda:0") for n in "qkv"}
+            x: Any = {n: torch.empty(2, 4, 8, width, dtype=dtype, device="cuda:0") for n in "qkv"}
             x[learned].requires_grad_(gradient)
         return choose(**x, rule=Rule("sigmoid"))
 
