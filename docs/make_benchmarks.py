@@ -65,7 +65,8 @@ GOALS: tuple[tuple[str, str, str, str, tuple[str, str], float], ...] = (
     ("G11", "plain softmax, 512 tokens", "varlen_attention-equal", "packed", ("padded, no mask", ""), 0.98),
     ("G17", "linear attention, 197 tokens", "linear_attention", "relu", ("softmax, torch", "197"), 2.0),
     ("G17", "the same, 1024 tokens", "linear_attention", "relu", ("softmax, torch", "1024"), 9.0),
-    ("G21", "encoder without centring, large maps", "norms", "crms", ("layer", "encoder"), 1.0),
+    ("G21", "encoder without centring, RMS", "norms", "rms", ("layer", "encoder, packed maps"), 1.0),
+    ("G21", "the same, compressed", "norms", "crms", ("layer", "encoder, packed maps"), 1.0),
 )
 # id, what, the weights and the word in the setting by which compiled variants are found
 ON_DEVICES = (
