@@ -29,6 +29,7 @@ from unimodal.demos.about import About, about
 from unimodal.demos.desk import Desk
 from unimodal.demos.theme import theme
 from unimodal.demos.viewers import hint, input_component, opened, viewer
+from unimodal.demos.whole_files import write_whole_files
 
 __all__ = ["build", "serve"]
 
@@ -55,6 +56,7 @@ def build(*, device: str = "cpu") -> gr.Blocks:
     """
     tabs, problems = _tabs()
     desk = Desk(device)
+    write_whole_files()
     with gr.Blocks(title="unimodal", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(_masthead(len(tabs), device), elem_id="masthead", padding=False)
         with gr.Tabs():

@@ -67,6 +67,8 @@ class System:
 
 def page(root: Path = ROOT) -> str:
     """The whole page for the checkout at ``root``."""
+    _tree.cache_clear()  # files may have changed since the last page
+    _imports.cache_clear()
     tests = [(path, _tree(path)) for path in sorted((root / "tests").rglob("test_*.py"))]
     rooms = {room: list(_systems(root, room, tests)) for room in ROOMS}
     found = [system for systems in rooms.values() for system in systems]
@@ -148,7 +150,9 @@ def _tests(root: Path, file: Path, tests: list[tuple[Path, ast.Module]]) -> Iter
 
 @cache
 def _imports(path: Path) -> set[str]:
-    return {node.module for node in ast.walk(_tree(path)) if isinstance(node, ast.ImportFrom) and node.module}
+    found = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.ImportFrom) and node.module]
+    inside = {f"{node.module}.{alias.name}" for node in found for alias in node.names}  # from package import module
+    return inside | {str(node.module) for node in found}
 
 
 def _sentences(tree: ast.Module) -> Iterator[str]:
