@@ -25,7 +25,7 @@ __all__ = ["Span", "Terms", "Tile", "Work", "spans", "summed_to"]
 
 # 256 rows of 1024 keys: a megabyte in float32. Fewer rows for more keys, several heads for fewer; twice the cells of
 # half the size. Where a tile's rows see different keys, the cells that some do not need grow with its rows.
-ROWS, CAUSAL_ROWS, WINDOW_ROWS, FEWEST, CELLS = 512, 256, 128, 64, 256 * 1024
+ROWS, CAUSAL_ROWS, WINDOW_ROWS, FEWEST, CELLS = 512, 256, 128, 32, 256 * 1024
 
 
 @dataclass(frozen=True, eq=False)
