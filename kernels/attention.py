@@ -8,7 +8,7 @@ Tolerance of the fast path against :func:`reference`, outputs and gradients, rel
     float64 1e-10    float32 5e-6    bfloat16 2e-2    float16 4e-3
 """
 
-from itertools import pairwise
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unimodal.kernels import product_attention as product
 from unimodal.kernels.attention_arguments import check_arguments
+from unimodal.kernels.by_sequence import by_sequence
 from unimodal.kernels.dispatch import Choice, Wish, decide
 
 __all__ = ["attention", "choose", "reference"]
@@ -55,12 +56,8 @@ def attention(
     """
     check_arguments(q, k, v, mask=mask, bias=bias, cu_seqlens=cu_seqlens)
     if cu_seqlens is not None:
-        spans = [slice(start, stop) for start, stop in pairwise(cu_seqlens.tolist())]
-        pieces = [
-            attention(q[:, :, s], k[:, :, s], v[:, :, s], causal=causal, scale=scale, implementation=implementation)
-            for s in spans
-        ]
-        return torch.cat(pieces, dim=2) if pieces else v.new_zeros(*q.shape[:3], v.shape[3])
+        alone = partial(attention, causal=causal, scale=scale, implementation=implementation)
+        return by_sequence(alone, q, k, v, cu_seqlens)
     if choose(q, k, v, implementation=implementation).implementation == "reference":
         return reference(q, k, v, mask=mask, bias=bias, causal=causal, scale=scale)
     return _sdpa(q, k, v, mask, bias, causal, scale)

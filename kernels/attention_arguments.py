@@ -16,14 +16,15 @@ def check_arguments(
     k: Tensor,
     v: Tensor,
     *,
-    mask: Tensor | None = None,
-    bias: Tensor | None = None,
-    lengths: Tensor | None = None,
-    cu_seqlens: Tensor | None = None,
+    cu_seqlens: Tensor | None,
     before: Tensor | None = None,
     after: Tensor | None = None,
+    **terms: Tensor | None,
 ) -> None:
     """Refuse arguments that do not fit together.
+
+    Args:
+        terms: Those of ``mask``, ``bias`` and ``lengths`` that the operator takes, given or None.
 
     Raises:
         ValueError: heads do not divide; the mask is not boolean; mask or bias do not broadcast to (B, H, N, M); a
@@ -34,19 +35,22 @@ def check_arguments(
         raise ValueError(
             f"{q.shape[1]} query heads are not a multiple of {k.shape[1]} key and {v.shape[1]} value heads"
         )
+    mask = terms.get("mask")
     if mask is not None and mask.dtype != torch.bool:
         raise ValueError(f"mask must be boolean (True = may attend), not {mask.dtype}")
     to = (*q.shape[:3], k.shape[2])
-    for name, term in (("mask", mask), ("bias", bias)):
-        if term is None:
+    for name in ("mask", "bias"):
+        if (term := terms.get(name)) is None:
             continue
         if term.ndim > 4 or any(n not in (1, m) for n, m in zip(term.shape[::-1], to[::-1], strict=False)):
             raise ValueError(f"{name} {tuple(term.shape)} does not broadcast to (B, H, N, M) = {to}")
     if cu_seqlens is not None:
         if q.shape[0] != 1 or q.shape[2] != k.shape[2]:
             raise ValueError("a packed batch has one row and as many keys as queries")
-        if mask is not None or bias is not None or lengths is not None:
-            raise ValueError("a packed batch takes no mask, no bias and no lengths: their axes span the sequences")
+        if any(term is not None for term in terms.values()):
+            *others, last = (f"no {name}" for name in terms)
+            words = f"{', '.join(others)} and {last}" if others else last
+            raise ValueError(f"a packed batch takes {words}: their axes span the sequences")
     for name, term in (("before", before), ("after", after)):
         if term is None:
             continue

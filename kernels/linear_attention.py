@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unimodal.kernels.attention_arguments import check_arguments
 from unimodal.kernels.dispatch import Choice, Wish, decide
 from unimodal.kernels.linear_library import tiled
 from unimodal.kernels.linear_reference import reference
@@ -64,11 +65,11 @@ def linear_attention(
     Cost: O(B H (N + M) K V) time, in causal order O(B H max(N, M) (K V + 64 (K + V))); O(B H N V) memory, for
     gradients one K x V state for each 64 tokens more.
     """
-    _check(q, k, v, rule, decay, mask, lengths, cu_seqlens)
+    terms = {"mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
+    _check(q, k, v, rule, decay, **terms)
     chosen = choose(q, k, v, mask=mask, implementation=implementation).implementation
     if chosen == "reference":
-        options = {"decay": decay, "mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
-        return reference(q, k, v, rule, **options)
+        return reference(q, k, v, rule, decay=decay, **terms)
     seen = _keys_seen(k, mask, lengths)
     before, blind = k.shape[2] - q.shape[2], q.shape[2] - k.shape[2]
     if not rule.causal or before == 0:
@@ -106,7 +107,7 @@ def advance(
 
     Cost: O(B H N (K V + 64 (K + V))) time.
     """
-    _check(q, k, v, rule, decay, None, None, cu_seqlens)
+    _check(q, k, v, rule, decay, cu_seqlens=cu_seqlens)
     if not rule.causal or q.shape[2] != k.shape[2]:
         raise ValueError(f"a state goes on in causal order by tokens with query and key, not {rule}, {k.shape[2]} keys")
     sequences = q.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1
@@ -151,28 +152,9 @@ def _keys_seen(k: Tensor, mask: Tensor | None, lengths: Tensor | None) -> Tensor
     return within if seen is None else within & seen
 
 
-def _check(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rule: LinearRule,
-    decay: Tensor | None,
-    mask: Tensor | None,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
-) -> None:
-    if q.shape[1] % k.shape[1] or k.shape[1] != v.shape[1]:
-        raise ValueError(
-            f"{q.shape[1]} query heads are not a multiple of {k.shape[1]} key and {v.shape[1]} value heads"
-        )
+def _check(q: Tensor, k: Tensor, v: Tensor, rule: LinearRule, decay: Tensor | None, **terms: Tensor | None) -> None:
+    check_arguments(q, k, v, **terms)
     if decay is not None and not rule.causal:
         raise ValueError("decay counts tokens back: it needs causal order")
     if decay is not None and decay.shape != q.shape[1:2]:
         raise ValueError(f"decay is one number a head, {q.shape[1]} of them, not {tuple(decay.shape)}")
-    if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask must be boolean (True = may attend), not {mask.dtype}")
-    if cu_seqlens is not None:
-        if q.shape[0] != 1 or q.shape[2] != k.shape[2]:
-            raise ValueError("a packed batch has one row and as many keys as queries")
-        if mask is not None or lengths is not None:
-            raise ValueError("a packed batch takes no mask and no lengths: their axes span the sequences")

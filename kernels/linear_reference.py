@@ -4,11 +4,12 @@ Source: the equations of :mod:`unimodal.kernels.linear_rule`.
 Axes: B batch, H heads, G key heads, N queries, M keys, K key width, V value width.
 """
 
-from itertools import pairwise
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from unimodal.kernels.by_sequence import by_sequence
 from unimodal.kernels.linear_rule import FEATURES, PLAIN_LINEAR, LinearRule
 
 __all__ = ["reference"]
@@ -27,9 +28,7 @@ def reference(
 ) -> Tensor:
     """The equation, in float32 at least; arguments as :func:`unimodal.kernels.linear_attention.linear_attention`."""
     if cu_seqlens is not None:
-        spans = [slice(start, stop) for start, stop in pairwise(cu_seqlens.tolist())]
-        pieces = [reference(q[:, :, s], k[:, :, s], v[:, :, s], rule, decay=decay) for s in spans]
-        return torch.cat(pieces, dim=2) if pieces else v.new_zeros(*q.shape[:3], v.shape[3])
+        return by_sequence(partial(reference, rule=rule, decay=decay), q, k, v, cu_seqlens)
     dtype, features = torch.promote_types(torch.promote_types(q.dtype, v.dtype), torch.float32), FEATURES[rule.features]
     k_BHMK, v_BHMV = (t.to(dtype).repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
     weight_BHNM = features.equation(q.to(dtype)) @ features.equation(k_BHMK).mT

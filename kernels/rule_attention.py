@@ -68,7 +68,7 @@ def rule_attention(
     Cost: O(B H N M K) time, or with a window W O(B H N W K); the fused path needs O(B H (N + M)) memory, and for
     gradients it computes the weights once more.
     """
-    terms = {"bias": bias, "mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
+    terms = {"mask": mask, "bias": bias, "lengths": lengths, "cu_seqlens": cu_seqlens}
     check_arguments(q, k, v, before=before, after=after, **terms)
     chosen = choose(q, k, v, rule, before=before, after=after, implementation=implementation).implementation
     if chosen == SDPA:

@@ -5,11 +5,12 @@ arXiv:2205.13401, eq. 8.
 Axes: B batch, H heads, G key heads, N queries, M keys, K key width, V value width, O offsets.
 """
 
-from itertools import pairwise
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from unimodal.kernels.by_sequence import by_sequence
 from unimodal.kernels.rule import PLAIN, WEIGHTS, Rule, check_diagonals
 
 __all__ = ["reference"]
@@ -30,9 +31,7 @@ def reference(
 ) -> Tensor:
     """The equation with at least float32 accumulation; arguments as :func:`unimodal.kernels.rule_attention`."""
     if cu_seqlens is not None:
-        spans = [slice(start, stop) for start, stop in pairwise(cu_seqlens.tolist())]
-        pieces = [reference(q[:, :, s], k[:, :, s], v[:, :, s], rule, before=before, after=after) for s in spans]
-        return torch.cat(pieces, dim=2) if pieces else v.new_zeros(*q.shape[:3], v.shape[3])
+        return by_sequence(partial(reference, rule=rule, before=before, after=after), q, k, v, cu_seqlens)
     check_diagonals(max(q.shape[2], k.shape[2]), before=before, after=after)
     dtype = torch.promote_types(q.dtype, torch.float32)
     k_BHMK, v_BHMV = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1).to(dtype) for t in (k, v))

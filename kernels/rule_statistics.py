@@ -74,7 +74,7 @@ def rule_attention_with_statistics(
     for name in wanted:
         if name not in NAMES:
             raise ValueError(f"wanted holds names of {', '.join(NAMES)}, not {name!r}")
-    terms = {"bias": bias, "mask": mask, "lengths": lengths, "cu_seqlens": cu_seqlens}
+    terms = {"mask": mask, "bias": bias, "lengths": lengths, "cu_seqlens": cu_seqlens}
     check_arguments(q, k, v, before=before, after=after, **terms)
     if q.device.type not in ("cpu", "meta") or not q.dtype == k.dtype == v.dtype:
         raise ValueError(f"statistics are made in tiles on the CPU, of one dtype, not of {q.dtype} on {q.device}")

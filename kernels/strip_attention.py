@@ -10,7 +10,7 @@ Tolerance of the fast path against :func:`reference`, outputs and gradients, rel
     float64 1e-10    float32 5e-6    bfloat16 2e-2    float16 4e-3
 """
 
-from itertools import pairwise
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from unimodal.kernels.attention import attention
 from unimodal.kernels.attention import choose as choose_attention
 from unimodal.kernels.attention import reference as dense
 from unimodal.kernels.attention_arguments import check_arguments
+from unimodal.kernels.by_sequence import by_sequence
 from unimodal.kernels.dispatch import Choice, Wish, decide
 from unimodal.kernels.strips import Strips
 from unimodal.kernels.tile_work import Terms
@@ -105,9 +106,7 @@ def reference(
 ) -> Tensor:
     """The equation with a dense mask; same arguments as :func:`strip_attention`."""
     if cu_seqlens is not None:
-        pieces = [slice(start, stop) for start, stop in pairwise(cu_seqlens.tolist())]
-        parts = [reference(q[:, :, s], k[:, :, s], v[:, :, s], strips, scale=scale) for s in pieces]
-        return torch.cat(parts, dim=2) if parts else v.new_zeros(*q.shape[:3], v.shape[3])
+        return by_sequence(partial(reference, strips=strips, scale=scale), q, k, v, cu_seqlens)
     place_M = torch.arange(k.shape[2], device=q.device)
     place_N = torch.arange(q.shape[2], device=q.device) + k.shape[2] - q.shape[2]
     seen = strips.seen(place_N[:, None], place_M)[None, None]
@@ -169,8 +168,7 @@ def _packed(q: Tensor, k: Tensor, v: Tensor, strips: Strips, cu_seqlens: Tensor,
     """Each sequence starts a strip; as many strips as there can be at most, so that the device is not asked."""
     rows, tokens, cu = strips.rows, q.shape[2], cu_seqlens.long()
     if tokens < rows * (len(cu) - 1):  # shorter than a strip on average
-        spans = [slice(start, stop) for start, stop in pairwise(cu.tolist())]
-        return torch.cat([strip_attention(q[:, :, s], k[:, :, s], v[:, :, s], strips, scale=scale) for s in spans], 2)
+        return by_sequence(partial(strip_attention, strips=strips, scale=scale), q, k, v, cu)
     begin_S = F.pad((cu.diff() + rows - 1).div(rows, rounding_mode="floor").cumsum(0), (1, 0))
     strip_C = torch.arange(tokens // rows + len(cu) - 1, device=q.device)
     owner_C = torch.searchsorted(begin_S[1:], strip_C, right=True).clamp(max=len(cu) - 2)

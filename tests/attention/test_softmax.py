@@ -54,5 +54,5 @@ def test_a_memory_is_refused():
 @pytest.mark.parametrize("name", ["mask", "bias"])
 def test_a_mask_or_bias_on_a_packed_batch_is_refused(name):
     side = Side(cu_seqlens=torch.tensor([0, 3, 7])).replace(**{name: torch.ones(7, 7).to(torch.bool)})
-    with pytest.raises(ValueError, match="no mask, no bias"):
+    with pytest.raises(ValueError, match="no mask and no bias"):
         SoftmaxAttention()(*heads(rows=1), side)

@@ -211,7 +211,7 @@ def test_a_mask_or_bias_of_another_shape_raises(name, term):
 def test_a_packed_batch_with_a_mask_or_bias_raises(name):
     (q, k, v), _ = inputs(4, 4)
     term = torch.ones(4, 4, dtype=torch.bool if name == "mask" else torch.float64)
-    with pytest.raises(ValueError, match="a packed batch takes no mask, no bias"):
+    with pytest.raises(ValueError, match="a packed batch takes no mask and no bias"):
         partial(attention, **{name: term})(q, k, v, cu_seqlens=torch.tensor([0, 4]))
 
 

@@ -1,9 +1,6 @@
 """The operator of linear attention: what torch asks of operators, its memory, and what it refuses."""
 
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -70,28 +67,16 @@ def test_an_exported_program_holds_the_operator_and_takes_other_lengths():
     torch.testing.assert_close(program.module()(*other), Packed()(*other))
 
 
-def test_memory_grows_linearly_with_the_sequence():
-    """Peak of a process of its own: what getrusage tells, a child takes over from its parent."""
-    code = """
-import torch
+def test_memory_grows_linearly_with_the_sequence(peak_growth):
+    program = """
 from unimodal.kernels.linear_attention import linear_attention
 from unimodal.kernels.linear_rule import LinearRule
-torch.set_num_threads(1)
 def run(n):
     q, k, v = (torch.randn(1, 1, n, 16, requires_grad=True) for _ in range(3))
     decay = torch.tensor([-0.01], requires_grad=True)
     rule = LinearRule("elu_plus_one", causal=True, normalised=True)
     linear_attention(q, k, v, LinearRule("elu"), implementation="require").sum().backward()
     linear_attention(q, k, v, rule, decay=decay, implementation="require").sum().backward()
-def peak():
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
-run(256)
-start = peak()
-run(8192)
-print(peak() - start)
 """
-    if not Path("/proc/self/status").is_file():
-        pytest.skip("the peak of a process is read from /proc")
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    kilobytes = int(done.stdout)
+    kilobytes = peak_growth(program, "256", "8192")
     assert 0 < kilobytes < 40_000, f"{kilobytes} kB; one 8192 x 8192 matrix of weights takes 262144 kB"

@@ -5,7 +5,7 @@ form. Which weights are dropped follows the paper's own code (tensor2tensor): th
 Axes: B batch, H heads, G key heads, N queries, M keys, K key width, V value width.
 """
 
-from itertools import pairwise
+from functools import partial
 
 import torch
 import torch.nn as nn
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.kernels.attention import attention
+from unimodal.kernels.attention_arguments import check_arguments
+from unimodal.kernels.by_sequence import by_sequence
 from unimodal.masks import keys_within
 from unimodal.side import Side
 
@@ -54,10 +56,8 @@ class DropoutAttention(nn.Module):
             return attention(q, k, v, mask=mask, bias=side.bias, causal=side.causal, cu_seqlens=side.cu_seqlens)
         if side.cu_seqlens is None:
             return self._dropped(q, k, v, mask, side)
-        if mask is not None or side.bias is not None:
-            raise ValueError("a packed batch takes no mask and no bias: their axes span the sequences")
-        spans = [slice(start, stop) for start, stop in pairwise(side.cu_seqlens.tolist())]
-        return torch.cat([self._dropped(q[:, :, s], k[:, :, s], v[:, :, s], None, side) for s in spans], dim=2)
+        check_arguments(q, k, v, mask=mask, bias=side.bias, cu_seqlens=side.cu_seqlens)
+        return by_sequence(partial(self._dropped, mask=None, side=side), q, k, v, side.cu_seqlens)
 
     def _dropped(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, side: Side) -> Tensor:
         group, (n, m) = q.shape[1] // k.shape[1], (q.shape[2], k.shape[2])
