@@ -7,6 +7,7 @@ On the processor the operators are the tiles of :mod:`unimodal.kernels.rule_tile
 :mod:`unimodal.kernels.rule_triton`, which keep each softmax row's log-sum-exp for the backward pass.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from unimodal.kernels.rule import WEIGHTS, Rule
 from unimodal.kernels.rule_tiles import backward, forward
 from unimodal.kernels.tile_work import Terms
 
-__all__ = ["tiled"]
+__all__ = ["gradients", "tiled"]
 
 
 def tiled(q: Tensor, k: Tensor, v: Tensor, rule: Rule, terms: Terms) -> Tensor:
@@ -24,6 +25,23 @@ def tiled(q: Tensor, k: Tensor, v: Tensor, rule: Rule, terms: Terms) -> Tensor:
     t = terms
     tensors = (t.before, t.after, t.bias, t.mask, t.lengths, t.cu_seqlens)
     return _forward(q, k, v, *tensors, rule.weights, rule.level, rule.causal, rule.window, rule.scale)[0]
+
+
+def gradients(
+    grad: Tensor, out: Tensor, lse: Tensor, tensors: Sequence[Any], switches: Sequence[Any], needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """The gradients of q, k, v, before, after and bias, each in its own dtype; of the last three where ``needed``.
+
+    Args:
+        out: The output, which is read only where there is an ``lse``.
+        lse: Of each row, or empty.
+        tensors: q, k, v and the six terms, as the operator got them.
+        switches: The rule's fields.
+    """
+    wanted = [bool(need) for need in needed]
+    found = _backward(grad, out, lse, *tensors, *switches, wanted)
+    learned = zip(found[3:], tensors[3:6], wanted, strict=True)
+    return [*found[:3], *(x.to(t.dtype) if t is not None and w else None for x, t, w in learned)]
 
 
 @torch.library.custom_op("unimodal::rule_attention", mutates_args=())
@@ -113,12 +131,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _gradients(ctx: Any, grad: Tensor, _of_lse: Tensor | None) -> tuple[Tensor | None, ...]:
     out, lse, *tensors = ctx.saved_tensors
-    wanted = [bool(need) for need in ctx.needs_input_grad[3:6]]
-    found = _backward(grad, out, lse, *tensors, *ctx.switches, wanted)
-    learned = [
-        x.to(t.dtype) if t is not None and w else None for x, t, w in zip(found[3:], tensors[3:6], wanted, strict=True)
-    ]
-    return (*found[:3], *learned, *(None,) * 8)
+    return (*gradients(grad, out, lse, tensors, ctx.switches, ctx.needs_input_grad[3:6]), *(None,) * 8)
 
 
 _forward.register_autograd(_gradients, setup_context=_setup_context)

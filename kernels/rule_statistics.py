@@ -14,7 +14,8 @@ from torch import Tensor
 
 from unimodal.kernels.attention_arguments import check_arguments
 from unimodal.kernels.rule import PLAIN, WEIGHTS, Rule
-from unimodal.kernels.rule_tiles import backward, forward
+from unimodal.kernels.rule_library import gradients
+from unimodal.kernels.rule_tiles import forward
 from unimodal.kernels.tile_work import Terms, Tile, Work
 
 __all__ = ["NAMES", "Statistics", "rule_attention_with_statistics"]
@@ -171,38 +172,6 @@ def _shapes(q: Tensor, k: Tensor, wanted: list[bool]) -> list[tuple[int, ...]]:
     return [shape if want else (0,) for shape, want in zip((queries, queries, keys), wanted, strict=True)]
 
 
-@torch.library.custom_op("unimodal::rule_attention_with_statistics_backward", mutates_args=())
-def _backward(
-    grad: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    before: Tensor | None,
-    after: Tensor | None,
-    bias: Tensor | None,
-    mask: Tensor | None,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
-    weights: str,
-    level: float | None,
-    causal: bool,
-    window: int | None,
-    scale: float | None,
-    wanted: list[bool],
-) -> list[Tensor]:
-    rule = Rule(weights, level, causal, window, scale)
-    found = backward(grad, q, k, v, rule, Terms(before, after, bias, mask, lengths, cu_seqlens), wanted)
-    return [q.new_empty(0) if x is None else x for x in found]
-
-
-@_backward.register_fake
-def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> list[Tensor]:
-    dtype = torch.promote_types(q.dtype, torch.float32)
-    learned = zip(rest[:3], rest[-1], strict=True)
-    of_learned = [q.new_empty(0) if t is None or not w else t.new_empty(t.shape, dtype=dtype) for t, w in learned]
-    return [*(t.new_empty(t.shape) for t in (q, k, v)), *of_learned]
-
-
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*inputs[:9])
     ctx.switches = inputs[9:14]
@@ -210,13 +179,11 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 
 def _gradients(ctx: Any, grad: Tensor, *_of_statistics: Tensor | None) -> tuple[Tensor | None, ...]:
-    tensors = ctx.saved_tensors
-    wanted = [bool(need) for need in ctx.needs_input_grad[3:6]]
-    found = _backward(grad, *tensors, *ctx.switches, wanted)
-    learned = [
-        x.to(t.dtype) if t is not None and w else None for x, t, w in zip(found[3:], tensors[3:6], wanted, strict=True)
-    ]
-    return (*found[:3], *learned, *(None,) * 9)
+    nothing = grad.new_empty(0)  # the tiles compute the weights once more
+    return (
+        *gradients(grad, nothing, nothing, ctx.saved_tensors, ctx.switches, ctx.needs_input_grad[3:6]),
+        *(None,) * 9,
+    )
 
 
 _forward.register_autograd(_gradients, setup_context=_setup_context)
