@@ -7,10 +7,10 @@ Axes: B batch, H heads, G key heads, N queries, M keys, K key width, V value wid
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.attention.linear import LinearAttention
+from unimodal.kernels.norm import norm
 from unimodal.part import Part
 from unimodal.side import Side
 
@@ -72,8 +72,5 @@ class NormAttention(nn.Module):
         o_BND = o_BHNV.transpose(1, 2).flatten(2)
         if self.width not in (None, o_BND.shape[-1]):
             raise ValueError(f"width must be that of all heads, {o_BND.shape[-1]}, not {self.width}")
-        if self.norm == "rms":
-            o_BND = F.rms_norm(o_BND, o_BND.shape[-1:], self.weight, self.eps)
-        else:
-            o_BND = F.layer_norm(o_BND, o_BND.shape[-1:], self.weight, self.bias, self.eps)
+        o_BND = norm(o_BND, self.norm, weight=self.weight, bias=self.bias, eps=self.eps)
         return o_BND.unflatten(-1, (o_BHNV.shape[1], -1)).transpose(1, 2)

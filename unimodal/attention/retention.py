@@ -9,12 +9,12 @@ import math
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.kernels.dispatch import Wish
 from unimodal.kernels.linear_attention import advance, linear_attention
 from unimodal.kernels.linear_rule import LinearRule
+from unimodal.kernels.norm import norm
 from unimodal.side import Side
 
 __all__ = ["RetentionAttention"]
@@ -103,9 +103,7 @@ class RetentionAttention(nn.Module):
         return torch.tensor(self.decay, dtype=torch.float64, device=q.device)
 
     def _normed(self, o: Tensor) -> Tensor:
-        if self.norm == "rms":
-            return F.rms_norm(o, o.shape[-1:], eps=self.eps)
-        return F.layer_norm(o, o.shape[-1:], eps=self.eps)
+        return norm(o, "rms" if self.norm == "rms" else "layer", eps=self.eps)
 
 
 def _places(q: Tensor, cu_seqlens: Tensor | None) -> Tensor:
