@@ -45,24 +45,11 @@ def _forward(
 
 
 @_forward.register_fake
-def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    decay: Tensor | None,
-    state: Tensor | None,
-    seen: Tensor | None,
-    cu_seqlens: Tensor | None,
-    features: str,
-    causal: bool,
-    normalised: bool,
-    eps: float,
-    keep: bool,
-) -> tuple[Tensor, Tensor]:
-    out, dtype = v.new_empty(*q.shape[:3], v.shape[3]), accumulated(q, v)
+def _(q: Tensor, k: Tensor, v: Tensor, decay: Any, state: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
+    (_seen, cu_seqlens, *rule, keep), out = rest, v.new_empty(*q.shape[:3], v.shape[3])
     if not keep:  # and no size of a state is asked for, which an exported program would hold to
-        return out, q.new_empty(0, dtype=dtype)
-    return out, states_like(q, v, LinearRule(features, causal, normalised, eps), Held(None, state, None, cu_seqlens))
+        return out, q.new_empty(0, dtype=accumulated(q, v))
+    return out, states_like(q, v, LinearRule(*rule), Held(None, state, None, cu_seqlens))
 
 
 @torch.library.custom_op("unimodal::linear_attention_backward", mutates_args=())
