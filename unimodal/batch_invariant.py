@@ -5,7 +5,6 @@ batch because the order of a kernel's sums does).
 Axes: B rows, N tokens of a sequence, D width.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from unimodal.model import Model
 from unimodal.sample import Batch, Sample
+from unimodal.sharing_copy import sharing_copy
 from unimodal.side import Side
 from unimodal.tokens import Tokens
 
@@ -40,8 +40,7 @@ def batch_invariant(model: Model) -> Model:
     Cost: what the company of a batch saves; 32 small pictures through the embedded encoder took 1.6 times as long
         (``benchmarks/batch_invariant.py``).
     """
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    new: Any = copy.deepcopy(model, memo=dict(shared))
+    new: Any = sharing_copy(model)
     for name, tokenizer in list(new.tokenizers.items()):
         new.tokenizers[name] = _OneSample(tokenizer)
     for name, position in list(new.positions.items()):

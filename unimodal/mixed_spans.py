@@ -4,7 +4,6 @@ Source: Zhang et al. 2023, arXiv:2310.12442 (MASFormer), sec. 3: full attention 
 Axes: N tokens, L layers.
 """
 
-import copy
 from typing import Any, TypeVar
 
 import torch.nn as nn
@@ -13,6 +12,7 @@ from unimodal.attention.block_local import BlockLocalAttention
 from unimodal.attention.sliding_window import SlidingWindowAttention
 from unimodal.attention.softmax import SoftmaxAttention
 from unimodal.part import Part
+from unimodal.sharing_copy import sharing_copy
 from unimodal.transformer import Transformer
 
 __all__ = ["causal_scores", "full_layers", "to_mixed_spans"]
@@ -46,8 +46,7 @@ def to_mixed_spans(
     if core.shared > 1:
         raise ValueError(f"layers in groups of {core.shared} share weights, so that a layer has no span of its own")
     keep = full_layers(core.depth, full, placement)
-    held = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    new = copy.deepcopy(model, held)
+    new = sharing_copy(model)
     blocks: Any = getattr(new, "transformer", new).blocks
     for i, block in enumerate(blocks):
         rule: Any = getattr(getattr(block, "mixer", None), "attention", None)

@@ -3,7 +3,6 @@
 Source: Intel oneDNN developer guide, "Matrix Multiplication" (see :mod:`unimodal.kernels.linear`).
 """
 
-import copy
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from unimodal.ffns.dropout import DropoutFFN
 from unimodal.ffns.plain import Plain
 from unimodal.kernels import linear as kernel
 from unimodal.kernels.dispatch import Choice, Wish, decide
+from unimodal.sharing_copy import sharing_copy
 
 __all__ = ["choose", "prepack"]
 
@@ -38,8 +38,7 @@ def prepack(model: nn.Module, *, implementation: Wish = "auto") -> nn.Module:
     """
     if choose(model, implementation=implementation).implementation == "reference":
         return model
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    packed = copy.deepcopy(model, memo=dict(shared))
+    packed = sharing_copy(model)
     if type(packed) is nn.Linear:
         return _packed(packed)
     for module in list(packed.modules()):

@@ -5,7 +5,6 @@ arXiv:2310.06825, sec. 2.
 Axes: B rows, N new tokens, M kept tokens, D width, G key heads, K key width.
 """
 
-import copy
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from unimodal.attention.block_local import BlockLocalAttention
 from unimodal.attention.sliding_window import SlidingWindowAttention
 from unimodal.attention.softmax import SoftmaxAttention
+from unimodal.sharing_copy import sharing_copy
 from unimodal.side import Side
 from unimodal.tokens import Tokens
 from unimodal.transformer import Transformer
@@ -50,8 +50,7 @@ class SpanCache:
     def __init__(self, transformer: Transformer) -> None:
         if transformer.shared > 1:
             raise ValueError(f"layers in groups of {transformer.shared} share weights, and would share keys and values")
-        held = {id(tensor): tensor for tensor in (*transformer.parameters(), *transformer.buffers())}
-        self._core: Any = copy.deepcopy(transformer, held)
+        self._core: Any = sharing_copy(transformer)
         self._layers: list[_Remembering] = []
         for i, block in enumerate(self._core.blocks):
             rule = getattr(getattr(block, "mixer", None), "attention", None)
