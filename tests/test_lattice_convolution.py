@@ -3,7 +3,7 @@
 import torch
 import torch.nn as nn
 
-from unimodal.lattice_convolution import convolve_lattice
+from unimodal.lattice_convolution import convolve_heads, convolve_lattice
 from unimodal.side import Side
 from unimodal.tokens import Tokens
 
@@ -38,3 +38,12 @@ def test_nothing_crosses_into_another_sequence_and_padding_has_no_influence():
         for row, grid, got in zip(rows, grids, several, strict=True):
             alone = convolve_lattice(convolution, row[None], Side(grid=grid, prefix=1))[0]
             torch.testing.assert_close(got, alone)
+
+
+def test_every_head_is_convolved_by_itself_with_the_same_filter():
+    convolution = nn.Conv2d(4, 4, 3, padding=1, groups=4).double()
+    v, side = torch.randn(2, 3, 1 + 6, 4, dtype=torch.float64), Side(grid=(2, 3), prefix=1)
+    found = convolve_heads(convolution, v, side)
+    for head in range(3):
+        alone = convolve_lattice(convolution, v[:, head], side)
+        torch.testing.assert_close(found[:, head], alone, rtol=0, atol=1e-14)

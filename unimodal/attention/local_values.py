@@ -7,11 +7,10 @@ Axes: B batch, H heads, G key heads, N queries, K key width, V value width, S se
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.attention.softmax import SoftmaxAttention
-from unimodal.by_lattice import by_lattice
+from unimodal.lattice_convolution import convolve_heads
 from unimodal.part import Part
 from unimodal.side import Side
 
@@ -55,15 +54,12 @@ class LocalValues(nn.Module):
         side.honour("bias", "lengths", "cu_seqlens")
         if v.shape[-1] != self.around.in_channels:
             raise ValueError(f"width is {self.around.in_channels}, and v has {v.shape[-1]}")
-
-        def around(grid: tuple[int, ...], v_SNGV: Tensor) -> Tensor:
-            if len(grid) != 2:
-                raise ValueError(f"a lattice of two axes is needed here, not {grid}")
-            cells = v_SNGV[:, side.prefix :].movedim(1, -1)
-            made = self.around(cells.flatten(0, 1).unflatten(-1, grid)).flatten(2)
-            return F.pad(made.unflatten(0, cells.shape[:2]).movedim(-1, 1), (0, 0, 0, 0, side.prefix, 0))
-
-        local_BGNV = by_lattice(around, side, v.transpose(1, 2)).transpose(1, 2)
+        local_BGNV = convolve_heads(self._around, v, side)
         groups = q.shape[1] // max(v.shape[1], 1)
         local_BHNV = local_BGNV if groups == 1 else torch.repeat_interleave(local_BGNV, groups, dim=1)
         return self.attention(q, k, v, side) + local_BHNV
+
+    def _around(self, map_SVYX: Tensor) -> Tensor:
+        if map_SVYX.ndim != 4:
+            raise ValueError(f"a lattice of two axes is needed here, not {tuple(map_SVYX.shape[2:])}")
+        return self.around(map_SVYX)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unimodal.kernels.linear_attention import linear_attention
 from unimodal.kernels.linear_rule import LinearRule
-from unimodal.lattice_convolution import convolve_lattice
+from unimodal.lattice_convolution import convolve_heads
 from unimodal.positions.learned import Learned
 from unimodal.side import Side
 
@@ -75,17 +75,9 @@ class SimplifiedLinearAttention(nn.Module):
             cu_seqlens=side.cu_seqlens,
             implementation="reference" if self._pairs_first(q.shape[2], side) else "auto",
         )
-        around_BND = convolve_lattice(self._head_by_head, v.transpose(1, 2).flatten(2), side)
-        return (o_BHNK + around_BND.unflatten(-1, (self.heads, -1)).transpose(1, 2)).to(v.dtype)
+        return (o_BHNK + convolve_heads(self.around, v, side)).to(v.dtype)
 
     def _pairs_first(self, tokens: int, side: Side) -> bool:
         if self.order != "cost":
             return self.order == "pairs"
         return side.lengths is None and side.cu_seqlens is None and tokens <= self.width
-
-    def _head_by_head(self, map_SDYX: Tensor) -> Tensor:
-        return (
-            self.around(map_SDYX.unflatten(1, (self.heads, -1)).flatten(0, 1))
-            .unflatten(0, (-1, self.heads))
-            .flatten(1, 2)
-        )
