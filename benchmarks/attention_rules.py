@@ -9,7 +9,6 @@ softmax with the gathered bias; a window of 128 against the fused softmax with a
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.paired import RESULTS, compare, machine
+from benchmarks.paired import compare, save_rows
 from unimodal.kernels.rule import Rule
 from unimodal.kernels.rule_attention import rule_attention
 from unimodal.kernels.rule_reference import reference
@@ -121,10 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
                 code = code or verdict.exit_code
                 rows += report.rows()
     if options.save:
-        about = machine()
-        path = RESULTS / about["machine"] / f"{about['date']}-{label}.json"
-        path.write_text(json.dumps([about | row for row in rows], indent=1) + "\n", encoding="utf-8")
-        print(path)
+        print(save_rows(label, rows))
     return code
 
 

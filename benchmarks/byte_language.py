@@ -20,7 +20,7 @@ from unimodal.side import Side
 from unimodal.tokens import Tokens
 from unimodal.transformer import Transformer
 
-__all__ = ["ByteLanguageModel", "documentation", "learn"]
+__all__ = ["BYTES", "NextToken", "documentation", "learn", "of_bytes", "trained"]
 
 BYTES = 256
 
@@ -34,22 +34,44 @@ def documentation() -> tuple[Tensor, Tensor]:
     return text[:cut].long(), text[cut:].long()
 
 
-class ByteLanguageModel(nn.Module):
-    """Logits of the next byte: an embedding, blocks in causal order, a norm, and the embedding again.
+class NextToken(nn.Module):
+    """Logits of the next token: an embedding, a core in causal order, and the embedding again.
 
     Shapes:
-        x: (B, N) bytes;  returns (B, N, 256).
+        x: (B, N) ids;  returns (B, N, vocabulary).
     """
 
-    def __init__(self, dim: int, *, depth: int, blocks: Part | tuple[Part, ...]) -> None:
+    def __init__(self, vocabulary: int, dim: int, core: Part) -> None:
         super().__init__()
-        self.embed = nn.Embedding(BYTES, dim)
+        self.embed = nn.Embedding(vocabulary, dim)
         nn.init.normal_(self.embed.weight, std=dim**-0.5)
-        self.transformer = Transformer(dim, depth=depth, blocks=blocks, norm=Part(LayerNorm))
+        self.core = core(dim)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = Tokens(self.embed(x), Side(causal=True, grid=(x.shape[1],)))
-        return self.transformer(tokens).x @ self.embed.weight.T
+        return self.core(tokens).x @ self.embed.weight.T
+
+
+def of_bytes(dim: int, *, depth: int, blocks: Part | tuple[Part, ...]) -> NextToken:
+    """A model of bytes: blocks, and a norm behind them."""
+    return NextToken(BYTES, dim, Part(Transformer, depth=depth, blocks=blocks, norm=Part(LayerNorm)))
+
+
+def trained(model: nn.Module, batches: Iterator[Tensor], *, steps: int, rate: float) -> Iterator[tuple[float, float]]:
+    """Train on ``batches`` (B, N + 1): after each step its loss (nats) and the size of its gradient.
+
+    AdamW; its rate rises over the first tenth of the steps and falls along a cosine.
+    """
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+    shape = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
+    for _, x in zip(range(steps), batches, strict=False):
+        loss = F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        size = float(nn.utils.clip_grad_norm_(model.parameters(), 1.0))
+        optimiser.step()
+        shape.step()
+        yield loss.item(), size
 
 
 def learn(
@@ -70,23 +92,17 @@ def learn(
         name: For the progress line.
         blocks: See :class:`unimodal.transformer.Transformer`.
         seed: Of the weights and of the batches.
-        rate: Of AdamW; it rises over the first tenth of the steps and falls along a cosine.
+        rate: See :func:`trained`.
     """
     torch.manual_seed(seed)
-    model, (own, held) = ByteLanguageModel(dim, depth=depth, blocks=blocks), documentation()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    shape = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
+    model, (own, held) = of_bytes(dim, depth=depth, blocks=blocks), documentation()
     draw, curve, norms, begun = torch.Generator().manual_seed(seed), [], [], time.process_time()
-    for step, x in zip(range(steps), _batches(own, context + 1, rows, draw), strict=False):
-        loss = F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
-        optimiser.step()
-        shape.step()
-        if step % 50 == 49 or step == steps - 1:
-            curve.append({"step": step + 1, "loss": round(float(loss.detach()), 4)})
-            print(f"\r{name}, seed {seed}: step {step + 1} of {steps}, loss {loss:.3f}", end="", file=sys.stderr)
+    batches = _batches(own, context + 1, rows, draw)
+    for step, (loss, size) in enumerate(trained(model, batches, steps=steps, rate=rate), start=1):
+        norms.append(size)
+        if step % 50 == 0 or step == steps:
+            curve.append({"step": step, "loss": round(loss, 4)})
+            print(f"\r{name}, seed {seed}: step {step} of {steps}, loss {loss:.3f}", end="", file=sys.stderr)
     spent, bits = time.process_time() - begun, _bits(model, held, context)
     print(f"\r{name}, seed {seed}: {bits:.3f} bits a byte on held-out text, {spent:.0f} s of CPU", file=sys.stderr)
     spread = torch.tensor(norms)

@@ -14,9 +14,7 @@ must stay below 16 GB.
 
 import argparse
 import json
-import math
 import multiprocessing
-import resource
 import statistics
 import sys
 import time
@@ -26,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.paired import RESULTS, compare, machine
+from benchmarks.paired import compare, exponent, memory_kb, save_rows
 from unimodal.norms.layer import LayerNorm
 from unimodal.recipes.fit import fit
 from unimodal.recipes.pre_norm import pre_norm
@@ -77,11 +75,6 @@ def agree(model: Any, x: Tensor) -> None:
     assert worst < 1e-5, f"the recipe differs from dense masks by {worst:.1e} of the largest value"
 
 
-def exponent(tokens: list[int], seconds: list[float]) -> float:
-    """The slope of log seconds over log tokens."""
-    return statistics.linear_regression([math.log(n) for n in tokens], [math.log(s) for s in seconds]).slope
-
-
 def times(dim: int, width: int, rounds: int) -> tuple[list[dict[str, Any]], int]:
     rows, seconds = [], {"fit": [], "plain transformer": []}
     tokens = [slots**3 // 4 for slots in SLOTS]
@@ -121,13 +114,13 @@ def step(dim: int, width: int, latents: int, answer: Any) -> None:
     model: Any = torch.nn.ModuleDict({"norm": LayerNorm(dim), "core": core(dim), "head": torch.nn.Linear(width, 10)})
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
     x, side = torch.randn(1, SIDE * SIDE, dim), Side(grid=(SIDE, SIDE))
-    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    before, begun = memory_kb("VmHWM"), time.process_time()
     found = model["head"](model["core"](Tokens(model["norm"](x), side)).x.mean(1))
     loss = torch.nn.functional.cross_entropy(found, torch.zeros(1, dtype=torch.long))
     loss.backward()
     optimiser.step()
     finite = all(p.grad is None or bool(p.grad.isfinite().all()) for p in model.parameters())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = memory_kb("VmHWM")
     answer.send(
         {
             "benchmark": "fit-step",
@@ -174,11 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     width = options.width or 2 * dim
     rows, code = memory(dim, width, options.latents) if options.step else times(dim, width, options.rounds)
     if options.save:
-        about = machine()
-        path = RESULTS / about["machine"] / f"{about['date']}-fit{'-step' if options.step else ''}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([about | row for row in rows], indent=1) + "\n", encoding="utf-8")
-        print(path.name)
+        print(save_rows("fit-step" if options.step else "fit", rows).name)
     return code
 
 

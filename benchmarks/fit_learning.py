@@ -14,7 +14,6 @@ with every seed.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -25,34 +24,14 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.byte_language import documentation
-from benchmarks.paired import RESULTS, machine
-from unimodal.part import Part
+from benchmarks.byte_language import BYTES, NextToken, documentation, trained
+from benchmarks.paired import save_rows
 from unimodal.recipes.fit import fit
-from unimodal.side import Side
-from unimodal.tokens import Tokens
 
 __all__ = ["main"]
 
 SYMBOLS, RUN, REPEATS = 8, 8, 4
 SPECS = {"fit": "(1)1(1)1(1)", "local layers only": "(7)"}
-
-
-class NextToken(nn.Module):
-    """Logits of the next token: an embedding, a core in causal order, and the embedding again.
-
-    Shapes:
-        x: (B, N) ids;  returns (B, N, vocabulary).
-    """
-
-    def __init__(self, vocabulary: int, dim: int, core: Part) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(vocabulary, dim)
-        nn.init.normal_(self.embed.weight, std=dim**-0.5)
-        self.core = core(dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.core(Tokens(self.embed(x), Side(causal=True))).x @ self.embed.weight.T
 
 
 def copies(rows: int, draw: torch.Generator) -> Tensor:
@@ -72,18 +51,9 @@ def learned(
     model: nn.Module, batches: Callable[[torch.Generator], Tensor], *, seed: int, steps: int, rate: float
 ) -> list[float]:
     """Train, and return the mean training loss (nats) of each tenth."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    shape = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
-    draw, losses = torch.Generator().manual_seed(seed), []
-    for _ in range(steps):
-        x = batches(draw)
-        loss = F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        shape.step()
-        losses.append(loss.item())
+    draw = torch.Generator().manual_seed(seed)
+    given = iter(lambda: batches(draw), None)
+    losses = [loss for loss, _ in trained(model, given, steps=steps, rate=rate)]
     tenth = max(steps // 10, 1)
     return [round(sum(losses[i : i + tenth]) / tenth, 4) for i in range(0, steps - tenth + 1, tenth)]
 
@@ -100,7 +70,7 @@ def copy(name: str, seed: int, steps: int) -> dict[str, Any]:
 def text(name: str, seed: int, steps: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     own, held = documentation()
-    model = NextToken(256, 64, fit(spec=SPECS[name], groups=8, slots=32, latents=8, heads=4))
+    model = NextToken(BYTES, 64, fit(spec=SPECS[name], groups=8, slots=32, latents=8, heads=4))
 
     def batches(draw: torch.Generator) -> Tensor:
         starts = torch.randint(len(own) - 257, (16,), generator=draw)
@@ -141,13 +111,12 @@ def main(arguments: list[str] | None = None) -> int:
         met = all(control["bits"] - ours["bits"] > 0.05 for ours, control in pairs)
     print("passed" if met else "failed")
     if options.save:
-        about, label = machine(), f"fit_learning-{options.task}"
-        path = RESULTS / about["machine"] / f"{about['date']}-{label}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            json.dumps([about | {"benchmark": label, "passed": met} | row for row in rows], indent=1) + "\n"
+        print(
+            save_rows(
+                f"fit_learning-{options.task}",
+                ({"benchmark": f"fit_learning-{options.task}", "passed": met} | row for row in rows),
+            ).name
         )
-        print(path.name)
     return 0 if met else 1
 
 

@@ -9,18 +9,16 @@ Outputs are compared with :func:`unimodal.kernels.linear_reference.reference` in
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.paired import RESULTS, compare, machine
+from benchmarks.paired import compare, exponent, memory_kb, save_rows
 from unimodal.kernels.linear_attention import linear_attention
 from unimodal.kernels.linear_reference import reference
 from unimodal.kernels.linear_rule import LinearRule
@@ -83,22 +81,9 @@ def _one_call(tokens: int) -> dict[str, float]:
         return time.process_time() - begun
 
     run(256)
-    before = _peak()
+    before = memory_kb("VmHWM")
     spent = min(run(tokens) for _ in range(3))
-    return {"tokens": tokens, "cpu_s": spent, "bytes": _peak() - before}
-
-
-def _peak() -> int:
-    """The most bytes that this process had in memory; what getrusage tells, a child takes over from its parent."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
-def exponent(rows: list[dict[str, float]], what: str) -> float:
-    """The slope of a straight line through log tokens and log ``what``."""
-    x = torch.tensor([math.log(row["tokens"]) for row in rows])
-    y = torch.tensor([math.log(max(row[what], 1.0e-9)) for row in rows])
-    return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
+    return {"tokens": tokens, "cpu_s": spent, "bytes": 1024 * (memory_kb("VmHWM") - before)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,17 +111,14 @@ def main(arguments: list[str] | None = None) -> int:
     lengths = [n for n in (1024 * 2**i for i in range(10)) if n <= options.longest]
     grown = [growth(n) for n in lengths]
     for what in ("cpu_s", "bytes"):
-        slope = exponent(grown, what)
+        slope = exponent(lengths, [max(row[what], 1.0e-9) for row in grown])
         print(f"{what} of a causal call with gradients grows with the exponent {slope:.2f} over {lengths} tokens")
         code = code or int(slope > STEEPEST)
         rows.append(
             {"benchmark": "linear_attention", "candidate": f"exponent of {what}", "value": slope, "runs": grown}
         )
     if options.save:
-        about = machine()
-        path = RESULTS / about["machine"] / f"{about['date']}-linear_attention.json"
-        path.write_text(json.dumps([about | row for row in rows], indent=1) + "\n", encoding="utf-8")
-        print(path)
+        print(save_rows("linear_attention", rows))
     return code
 
 

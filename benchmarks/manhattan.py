@@ -10,8 +10,6 @@ does not hold.
 """
 
 import argparse
-import json
-import math
 import statistics
 import subprocess
 import sys
@@ -23,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.paired import RESULTS, compare, machine
+from benchmarks.paired import compare, exponent, memory_kb, save_rows
 from unimodal.attention.manhattan import ManhattanAttention
 from unimodal.side import Side
 
@@ -39,12 +37,6 @@ def inputs(side: int) -> list[Tensor]:
     return [torch.randn(1, HEADS, side * side, WIDTH) for _ in range(3)]
 
 
-def slope(sides: tuple[int, ...], values: list[float]) -> float:
-    """Of log value over log side."""
-    x, y = [math.log(n) for n in sides], [math.log(v) for v in values]
-    return statistics.linear_regression(x, y).slope
-
-
 def peak_mb(form: str, side: int) -> float:
     """What one forward pass adds to the peak memory of a process of its own."""
     words = [sys.executable, "-m", "benchmarks.manhattan", "--peak", form, str(side)]
@@ -57,15 +49,10 @@ def print_peak(form: str, side: int) -> int:
     with torch.inference_mode():
         rule(*small, Side(grid=(4, 4)))
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew (Linux)
-        before = _status_kb("VmRSS")
+        before = memory_kb("VmRSS")
         rule(*own, Side(grid=(side, side)))
-    print((_status_kb("VmHWM") - before) / 1e3)
+    print((memory_kb("VmHWM") - before) / 1e3)
     return 0
-
-
-def _status_kb(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def run(rule: ManhattanAttention, side: int) -> Callable[[], Tensor]:
@@ -106,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
             report = compare("manhattan", runs, base=str(sides[0]), rounds=options.rounds, warmup=1)
             times = [1e3 * statistics.median(report.timings[str(n)].cpu_s) for n in sides]
             memory = [peak_mb(form, n) for n in sides]
-            of_time, of_memory = slope(sides, times), slope(sides, memory)
+            of_time, of_memory = exponent(sides, times), exponent(sides, memory)
             fits = abs(of_time - POWER[form]) <= NEAR and of_memory <= POWER[form] + NEAR
             code = code or int(not fits)
             print(f"{form}: time ~ side^{of_time:.2f}, memory ~ side^{of_memory:.2f} ({'holds' if fits else 'misses'})")
@@ -124,12 +111,9 @@ def main(arguments: list[str] | None = None) -> int:
         report = compare("manhattan", runs | plain, base="plain softmax, torch", rounds=options.rounds, threads=1)
         print(f"\n56 x 56\n\n{report.table()}")
     if options.save:
-        about = machine()
-        rows = [about | {"benchmark": "manhattan", "threads": 1} | row for row in (*rows, *report.rows())]
-        path = RESULTS / about["machine"] / f"{about['date']}-manhattan.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        print(path)
+        print(
+            save_rows("manhattan", ({"benchmark": "manhattan", "threads": 1} | row for row in (*rows, *report.rows())))
+        )
     return code
 
 

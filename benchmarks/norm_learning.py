@@ -9,7 +9,6 @@ norm is further behind the layer norm than 2 points, or a folded model reads dif
 """
 
 import argparse
-import json
 import math
 import statistics
 import sys
@@ -20,7 +19,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.paired import RESULTS, machine
+from benchmarks.paired import save_rows
 from unimodal.block import Block
 from unimodal.ffns.plain import Plain
 from unimodal.fold_norms import fold_norms
@@ -127,12 +126,9 @@ def main(arguments: list[str] | None = None) -> int:
     for name, mean in means.items():
         print(f"{name}: {mean:.2f} % of {len(labels)} digits")
     if options.save:
-        about = machine()
-        path = RESULTS / about["machine"] / f"{about['date']}-norm_learning.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = [about | {"benchmark": "norm_learning", "steps": options.steps} | row for row in rows]
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        print(path)
+        print(
+            save_rows("norm_learning", ({"benchmark": "norm_learning", "steps": options.steps} | row for row in rows))
+        )
     return 0 if means["unified"] >= means["layer"] - POINTS and gap < 1e-5 else 1
 
 

@@ -9,7 +9,6 @@ norm could gain. Each candidate is compared with float64, or with the layer norm
 
 import argparse
 import copy
-import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +18,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.paired import RESULTS, compare, machine
+from benchmarks.paired import compare, save_rows
 from unimodal.block import Block
 from unimodal.drop_centring import drop_centring
 from unimodal.ffns.plain import Plain
@@ -180,10 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"\n{report.table()}\n")
             rows += report.rows()
     if options.save:
-        about = machine()
-        path = RESULTS / about["machine"] / f"{about['date']}-norms.json"
-        path.write_text(json.dumps([about | row for row in rows], indent=1) + "\n", encoding="utf-8")
-        print(path)
+        print(save_rows("norms", rows))
     return code
 
 

@@ -12,6 +12,7 @@ Assert that the candidates agree before timing them: the time of a wrong result 
 
 import datetime
 import json
+import math
 import os
 import platform
 import random
@@ -19,13 +20,13 @@ import re
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Report", "Timing", "Verdict", "compare", "machine"]
+__all__ = ["Report", "Timing", "Verdict", "compare", "exponent", "machine", "memory_kb", "save_rows"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WIDEST_QUARTILES = 0.4
@@ -122,12 +123,7 @@ class Report:
 
     def save(self, folder: Path = RESULTS) -> Path:
         """Write the rows to ``<folder>/<machine>/<date>-<name>.json`` and return that path."""
-        about = machine()
-        path = folder / about["machine"] / f"{datetime.date.today().isoformat()}-{self.name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [{**about, **row} for row in self.rows()]
-        path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        return path
+        return save_rows(self.name, self.rows(), folder)
 
 
 def compare(
@@ -187,6 +183,29 @@ def compare(
         return compare(name, candidates, base=base, rounds=more, warmup=0, seed=seed + 1, **setting)
 
     return Report(name, base, timings, setting, os.getloadavg(), again)
+
+
+def save_rows(name: str, rows: Iterable[Mapping[str, Any]], folder: Path = RESULTS) -> Path:
+    """Write what was measured, each row with the machine's, to ``<folder>/<machine>/<date>-<name>.json``; that path."""
+    about = machine()
+    path = folder / about["machine"] / f"{about['date']}-{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([{**about, **row} for row in rows], indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def exponent(sizes: Iterable[float], values: Iterable[float]) -> float:
+    """The slope of log value over log size, by least squares: 1 where twice the size takes twice as much."""
+    return statistics.linear_regression([math.log(n) for n in sizes], [math.log(v) for v in values]).slope
+
+
+def memory_kb(name: str) -> int:
+    """What /proc tells of this process' memory: ``VmHWM``, its peak, or ``VmRSS``.
+
+    The peak of getrusage is no help in a child: it begins with its parent's.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def machine() -> dict[str, Any]:

@@ -8,14 +8,13 @@ before training says why. Goal: with -log n within 2 % of softmax, and without i
 """
 
 import argparse
-import json
 import sys
 
 import torch
 import torch.nn as nn
 
-from benchmarks.byte_language import ByteLanguageModel, documentation, learn
-from benchmarks.paired import RESULTS, machine
+from benchmarks.byte_language import documentation, learn, of_bytes
+from benchmarks.paired import save_rows
 from unimodal.attention.sigmoid import SigmoidAttention
 from unimodal.attention.softmax import SoftmaxAttention
 from unimodal.block import Block
@@ -43,12 +42,12 @@ def block(rule: Part) -> Part:
 def size_before_training(rule: Part, context: int) -> float:
     """Root mean square of what the first mixer's attention rule gives, over real text."""
     torch.manual_seed(0)
-    model, seen = ByteLanguageModel(DIM, depth=1, blocks=block(rule)), []
+    model, seen = of_bytes(DIM, depth=1, blocks=block(rule)), []
 
     def keep(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
         seen.append(output)
 
-    model.get_submodule("transformer.blocks.0.mixer.attention").register_forward_hook(keep)
+    model.get_submodule("core.blocks.0.mixer.attention").register_forward_hook(keep)
     model(documentation()[0][: 8 * context].view(8, context))
     return float(seen[0].square().mean().sqrt())
 
@@ -76,11 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     worse = means["sigmoid, level 0"] / means["sigmoid, level -log n"]
     print(f"with the level {100 * ratio - 100:+.1f} % of softmax's bits, without it {100 * worse - 100:+.1f} % of that")
     if options.save:
-        about = machine()
-        path = RESULTS / about["machine"] / f"{about['date']}-sigmoid_learning.json"
-        shown = [{k: v for k, v in row.items() if k != "curve"} for row in rows]
-        path.write_text(json.dumps([about | row for row in shown], indent=1) + "\n", encoding="utf-8")
-        print(path)
+        print(save_rows("sigmoid_learning", ({k: v for k, v in row.items() if k != "curve"} for row in rows)))
     return 0 if ratio <= 1.02 and worse > 1.0 else 1
 
 

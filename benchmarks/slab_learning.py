@@ -10,7 +10,6 @@ last step and counted again without norms. Exit code 1 when the claim does not h
 
 import argparse
 import io
-import json
 import math
 import statistics
 import sys
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from benchmarks.paired import RESULTS, machine
+from benchmarks.paired import RESULTS, save_rows
 from unimodal.attention.simplified_linear import SimplifiedLinearAttention
 from unimodal.block import Block
 from unimodal.ffns.plain import Plain
@@ -149,13 +148,9 @@ def main(arguments: list[str] | None = None) -> int:
     for name, mean in means.items():
         print(f"{name}: {mean:.2f} % of {len(test[1])} test pictures")
     if options.save is not None:
-        about = machine()
         fixed = {key: getattr(options, key) for key in ("steps", "batch", "dim", "depth", "train", "test", "rate")}
-        path = options.save / about["machine"] / f"{about['date']}-slab_learning.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = [about | {"benchmark": "slab_learning"} | fixed | row for row in rows]
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        print(path)
+        content = ({"benchmark": "slab_learning"} | fixed | row for row in rows)
+        print(save_rows("slab_learning", content, options.save))
     return 0 if means["sliding to batch"] >= means["layer"] - POINTS else 1
 
 

@@ -8,7 +8,6 @@ shuffled rounds. The shares are of the end-to-end time. Exit code 1 when the cla
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.inputs import WRITERS
-from benchmarks.paired import RESULTS, compare, machine
+from benchmarks.paired import compare, save_rows
 from unimodal.recipes.small_multimodal_encoder import small_multimodal_encoder
 
 __all__ = ["main"]
@@ -40,12 +39,8 @@ def main() -> int:
             print(_line(row), flush=True)
             if row["tokenize_ms"] > row["encoder_ms"] and row["read_ms"] < row["tokenize_ms"]:
                 slow.append(name)
-    about = machine()
     if options.only == list(WRITERS):
-        path = RESULTS / about["machine"] / f"{about['date']}-tokenizers.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([{**about, **row} for row in rows], indent=1) + "\n", encoding="utf-8")
-        print(f"written to {path}")
+        print(f"written to {save_rows('tokenizers', rows)}")
     print(f"failed: {', '.join(slow)} tokenize longer than the encoder takes" if slow else "passed")
     return 1 if slow else 0
 

@@ -10,14 +10,13 @@ linear attention, whose gradients' sizes vary more.
 """
 
 import argparse
-import json
 import statistics
 import sys
 
 import torch
 
 from benchmarks.byte_language import learn
-from benchmarks.paired import RESULTS, machine
+from benchmarks.paired import save_rows
 from unimodal.attention.linear import LinearAttention
 from unimodal.attention.softmax import SoftmaxAttention
 from unimodal.block import Block
@@ -75,11 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     print(f"{best}: perplexity {2.0 ** (bits[best] - bits[softmax]):.3f} times that of softmax; {met}")
     if options.save:
-        about = machine()
-        path = RESULTS / about["machine"] / f"{about['date']}-transnormer_learning.json"
-        shown = [{k: v for k, v in row.items() if k != "curve"} for row in rows]
-        path.write_text(json.dumps([about | row for row in shown], indent=1) + "\n", encoding="utf-8")
-        print(path)
+        print(save_rows("transnormer_learning", ({k: v for k, v in row.items() if k != "curve"} for row in rows)))
     return 0 if all(met.values()) else 1
 
 

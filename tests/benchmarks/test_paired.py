@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from benchmarks.paired import compare, machine
+from benchmarks.paired import compare, exponent, machine, memory_kb
 
 
 def spend(cpu_s: float):
@@ -122,3 +122,8 @@ def test_an_unknown_base_is_refused():
 def test_fewer_than_two_rounds_are_refused():
     with pytest.raises(ValueError, match="rounds must be at least 2, not 1"):
         compare("x", {"a": spend(1.0)}, base="a", rounds=1)
+
+
+def test_the_exponent_is_that_of_a_power_and_the_peak_is_not_below_what_is_held():
+    assert exponent([1, 2, 4, 8], [3 * n**1.5 for n in (1, 2, 4, 8)]) == pytest.approx(1.5)
+    assert memory_kb("VmHWM") >= memory_kb("VmRSS") > 0
