@@ -6,6 +6,7 @@ Axes: n sizes, m of them in a step.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 __all__ = ["size_window"]
 
@@ -30,7 +31,7 @@ def size_window(sizes: Sequence[int], step: int, *, count: int | None = None) ->
     sizes = tuple(sizes)
     if not sizes:
         raise ValueError("sizes must name at least one size")
-    if any(a <= b for a, b in zip(sizes, sizes[1:], strict=False)):
+    if any(a <= b for a, b in pairwise(sizes)):
         raise ValueError(f"sizes must fall from the largest to the smallest, not {sizes}")
     count = len(sizes) if count is None else count
     if not 1 <= count <= len(sizes):
