@@ -18,6 +18,7 @@ from unimodal.cells import projected_from, tokens_of_cells
 from unimodal.collation import collated, in_one
 from unimodal.errors import InputError
 from unimodal.part import Part
+from unimodal.patches import unpatchify
 from unimodal.reading.dicom import RADIOGRAPHS, dicom_modality
 from unimodal.reading.intensity import Intensity, robust_intensity
 from unimodal.reading.nifti import is_nifti
@@ -220,8 +221,7 @@ class CT(nn.Module):
         tokens, scans = tokens.lattice(), []
         for x_ND, grid in zip(tokens.split(), tokens.side.lattices(tokens.sequences), strict=True):
             values_NK = projected_from(x_ND, self.stem.project.weight, self.stem.project.bias)
-            boxes = values_NK.view(*grid, *self.stride).permute(0, 3, 1, 4, 2, 5)
-            scans.append(boxes.reshape(1, *(n * s for n, s in zip(grid, self.stride, strict=True))).float())
+            scans.append(unpatchify(values_NK[None], grid, self.stride)[0].float())
         return Batch("ct", in_one(scans))
 
     def restore(self, values: Tensor, record: VolumeRecord, *, fill: float | None = None) -> Tensor:
