@@ -11,6 +11,7 @@ from unimodal.cli.embed import embed
 from unimodal.cli.evaluate import evaluate
 from unimodal.cli.info import info
 from unimodal.cli.listing import listing
+from unimodal.cli.neighbours import neighbours
 from unimodal.cli.predict import predict
 from unimodal.cli.train import train
 
@@ -41,7 +42,7 @@ def application() -> typer.Typer:
     )
     app.callback()(_shared)
     app.command("list", epilog=EXIT_CODES)(listing)
-    for command in (predict, embed, evaluate, train, demo, conformance, doctor, info):
+    for command in (predict, embed, neighbours, evaluate, train, demo, conformance, doctor, info):
         app.command(epilog=EXIT_CODES)(command)
     return app
 

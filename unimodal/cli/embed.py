@@ -7,7 +7,7 @@ import typer
 
 from unimodal.cli.settings import BatchTokens, Column, Device, Recursive, Workers, torch_device
 
-__all__ = ["embed"]
+__all__ = ["embed", "told_apart"]
 
 MODEL = "unimodal:small_multimodal_encoder"
 
@@ -91,7 +91,7 @@ def _table(found: list[tuple[str, Any]]) -> None:
     from rich.table import Column as Heading
     from rich.table import Table
 
-    names, notes = _told_apart([name for name, _ in found]), {}
+    names, notes = told_apart([name for name, _ in found]), {}
     fixed = [Heading(word, no_wrap=True) for word in ("modality", "tokens", "lattice", "embedding")]
     table = Table(Heading("input", overflow="fold"), *fixed)
     for name, (_, one) in zip(names, found, strict=True):
@@ -109,7 +109,7 @@ def _table(found: list[tuple[str, Any]]) -> None:
     typer.echo(f"An embedding has {len(found[0][1].vector)} numbers; --out FOLDER keeps them all, and the tokens.")
 
 
-def _told_apart(names: list[str]) -> list[str]:
+def told_apart(names: list[str]) -> list[str]:
     """Paths without the folders that all of them share."""
     parts = [Path(name).parts for name in names]
     shared = 0
