@@ -1,6 +1,6 @@
 """Masks: boolean, True = may attend, broadcastable to (batch, heads, queries, keys).
 
-Source: a text and the copy that asks for it: Zhu et al. 2022, arXiv:2112.01522, sec. 3.3, in the form of the released
+Source: a text and the copy that asks for it: Zhu et al. 2022, arXiv:2112.01522, in the form of the released
 code github.com/fundamentalvision/Uni-Perceiver, uniperceiver/modeling/encoder/unified_bert_encoder.py; content and
 query streams: Yang et al. 2019, arXiv:1906.08237, sec. 2.3.
 Axes: B rows, N tokens of a row.

@@ -1,6 +1,6 @@
 """Vocabulary: the words that a blank may stand for, each as a text of its own.
 
-Source: Zhu et al. 2022, arXiv:2112.01522, sec. 3.2 (words are targets that the encoder reads); a word and the end
+Source: Zhu et al. 2022, arXiv:2112.01522 (words are targets that the encoder reads); a word and the end
 token, one symbol for blanks and questions: released code github.com/fundamentalvision/Uni-Perceiver,
 vocabulary_CLIP_with_endoftext in its configurations, uniperceiver/datasets/task_dataset/general_corpus.py.
 Axes: K words, V rows of the tokenizer's table.

@@ -1,6 +1,6 @@
 """Captioning: each word of a text from what it describes and the words before it, all words in one pass.
 
-Source: Zhu et al. 2022, arXiv:2112.01522, sec. 3.3; the sequence [SPE, image, text, SPE x words] and its mask:
+Source: Zhu et al. 2022, arXiv:2112.01522; the sequence [SPE, image, text, SPE x words] and its mask:
 released code github.com/fundamentalvision/Uni-Perceiver, uniperceiver/modeling/encoder/unified_bert_encoder.py.
 Axes: S inputs, N tokens, K words, W words of all texts, D width.
 """

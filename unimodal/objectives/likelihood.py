@@ -1,6 +1,6 @@
 """Likelihood: the most likely target of an input, both read by one model, by the cosine of their vectors.
 
-Source: Zhu et al. 2022, arXiv:2112.01522, eq. 1 (P(x, y) = exp(cos(f(x), f(y)) / tau)); the shared output map, a
+Source: Zhu et al. 2022, arXiv:2112.01522 (P(x, y) = exp(cos(f(x), f(y)) / tau)); the shared output map, a
 temperature a task name and their bound: released code github.com/fundamentalvision/Uni-Perceiver,
 uniperceiver/modeling/predictor/embed_cls_predictor.py; both ways of a batch: Radford et al. 2021, arXiv:2103.00020,
 fig. 3.

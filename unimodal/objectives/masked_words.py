@@ -1,7 +1,7 @@
 """Masked words: blank some words of a text and ask which they were, among words that the model itself has read.
 
 Source: shares of 15 % and 80/10/10: Devlin et al. 2018, arXiv:1810.04805, sec. 3.1; words as targets of the same
-encoder: Zhu et al. 2022, arXiv:2112.01522, sec. 3.2; released code github.com/fundamentalvision/Uni-Perceiver,
+encoder: Zhu et al. 2022, arXiv:2112.01522; released code github.com/fundamentalvision/Uni-Perceiver,
 uniperceiver/datasets/task_dataset/general_corpus.py.
 Axes: B texts, N tokens, K words, W blanks, D width.
 """
