@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unimodal.model import Model
 from unimodal.sample import Batch
+from unimodal.selected import selected
 from unimodal.tokens import Tokens
 
 __all__ = ["ViewContrast"]
@@ -60,20 +61,8 @@ class ViewContrast(nn.Module):
 
     def view(self, tokens: Tokens) -> Tokens:
         """A random part of each sequence, in order, behind its prefix; packed."""
-        packed = tokens.packed()
-        cu, prefix = packed.side.cu_seqlens, packed.side.prefix
-        assert cu is not None  # packed() sets it
-        kept, lengths = [], []
-        for start, n in zip(cu[:-1].tolist(), packed.sequence_lengths(), strict=True):
-            count = max(1, round(self.keep * (n - prefix)))
-            chosen = prefix + torch.randperm(n - prefix)[:count].sort().values
-            kept.append(start + torch.cat([torch.arange(prefix), chosen]))
-            lengths.append(prefix + count)
-        index = torch.cat(kept).to(packed.x.device)
-        ends = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32).to(packed.x.device)
-        changes = {
-            name: value[:, index]
-            for name in ("positions", "modality", "size")
-            if isinstance(value := getattr(packed.side, name), Tensor)
-        }
-        return packed.replace(packed.x[:, index], cu_seqlens=ends, grids=None, **changes)
+        chosen = []
+        for length in tokens.sequence_lengths():
+            n = length - tokens.side.prefix
+            chosen.append(torch.randperm(n)[: max(1, round(self.keep * n))].sort().values)
+        return selected(tokens, chosen)
