@@ -1,0 +1,67 @@
+"""Depth-wise convolution: each channel looks around on the lattice by itself.
+
+Source: Howard et al. 2017, arXiv:1704.04861, eq. 3; as the mixer of a block: Liu et al. 2022, arXiv:2201.03545, sec.
+2.4 and 2.5.
+Axes: B rows, N tokens, D width, Y X the lattice, K kernel.
+"""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from unimodal.lattice_convolution import convolve_lattice
+from unimodal.side import Side
+
+__all__ = ["Depthwise"]
+
+
+class Depthwise(nn.Module):
+    """y[d, p] = b[d] + sum_u W[d, u] x[d, p + r u], u over a square of K x K with its middle at 0, x = 0 outside.
+
+    Prefix tokens are off the lattice: they get b alone and give nothing. So a norm in use behind this map, one factor
+    and one shift a channel, goes into it exactly, whatever the batch (:meth:`scaled`).
+
+    Args:
+        dim: Width D.
+        kernel: K in cells, odd.
+        dilation: r, the step between the cells that are looked at.
+        bias: Whether there is b.
+
+    Shapes:
+        x: (B, N, D) on a lattice of two axes;  returns (B, N, D).
+
+    Raises:
+        ValueError: the kernel is even or not positive, or the dilation not positive; the side has no lattice of two
+            axes; a mask, bias, memory or causal order is set (the convolution sees all around it).
+
+    Cost: O(B N D K^2).
+    """
+
+    def __init__(self, dim: int, *, kernel: int = 3, dilation: int = 1, bias: bool = True) -> None:
+        super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd and positive to have a middle, not {kernel}")
+        if dilation < 1:
+            raise ValueError(f"dilation must be positive, not {dilation}")
+        self.kernel, self.dilation = kernel, dilation
+        self.weight = nn.Parameter(nn.init.trunc_normal_(torch.empty(dim, 1, kernel, kernel), std=0.02))
+        self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
+
+    def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
+        y = convolve_lattice(self._around, x, side.honour("lengths", "cu_seqlens"))
+        return y if self.bias is None else y + self.bias
+
+    def scaled(self, factor_D: Tensor, shift_D: Tensor) -> "Depthwise":
+        """The map whose output is ``factor_D`` times this one's plus ``shift_D``, both in float64."""
+        made, like = Depthwise(len(factor_D), kernel=self.kernel, dilation=self.dilation), self.weight.detach()
+        bias_D = shift_D if self.bias is None else shift_D + factor_D * self.bias.detach().double()
+        made.weight = nn.Parameter((like.double() * factor_D.detach()[:, None, None, None]).to(like))
+        made.bias = nn.Parameter(bias_D.detach().to(like))
+        return made.train(self.training)
+
+    def _around(self, map_SDYX: Tensor) -> Tensor:
+        if map_SDYX.ndim != 4:
+            raise ValueError(f"a lattice of two axes is needed here, not {tuple(map_SDYX.shape[2:])}")
+        reach = self.dilation * (self.kernel // 2)
+        return F.conv2d(map_SDYX, self.weight, padding=reach, dilation=self.dilation, groups=len(self.weight))
