@@ -45,7 +45,7 @@ def test_the_loss_is_the_equation_in_loops():
                     continue
                 z = tokens.x[b, c * tokens.side.grid[1] + step // 2]
                 y = (objective.project.weight[step % 2] * z).sum() + objective.project.bias[step % 2]
-                total, count = total + float((y - values[b, c, step]) ** 2), count + 1
+                total, count = total + float(((y - values[b, c, step]) ** 2).detach()), count + 1
     torch.testing.assert_close(objective(net, given, values).item(), total / count, rtol=1e-12, atol=0)
 
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="no value of the batch is missing"):
         CompletedSeries(16, stride=2).double()(net, given, values)
     given, values = batch(net)
-    with pytest.raises(ValueError, match="is the stride theirs"):
+    with pytest.raises(ValueError, match="stride must divide them"):
         CompletedSeries(16, stride=1).double()(net, given, values)
     with pytest.raises(ValueError, match="one size"):
         CompletedSeries(16)(net, Batch("time_series", (values[0], values[1, :, :5])), values)

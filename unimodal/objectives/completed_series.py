@@ -62,7 +62,5 @@ class CompletedSeries(nn.Module):
             raise ValueError(f"tokens must lie on (channel, patch), not on {grid}")
         y_BCL = self.project(tokens.x).unflatten(1, grid).flatten(2)
         if y_BCL.shape[-1] < data.shape[-1]:
-            raise ValueError(
-                f"tokens answer for {y_BCL.shape[-1]} of {data.shape[-1]} steps: is the stride theirs, and a divisor of them?"
-            )
+            raise ValueError(f"tokens answer for {y_BCL.shape[-1]} of {data.shape[-1]} steps; stride must divide them")
         return y_BCL[..., : data.shape[-1]]
