@@ -22,6 +22,16 @@ _CORE = {
     "recursive_block": ("unimodal.recursive_block", "RecursiveBlock"),
     "token_slices": ("unimodal.token_slices", "TokenSlices"),
     "weighted_residual": ("unimodal.weighted_residual", "WeightedResidual"),
+    "residual": ("unimodal.residual", "Residual"),
+    "downsampling": ("unimodal.downsampling", "Downsampling"),
+    "pyramid": ("unimodal.pyramid", "Pyramid"),
+    "token_picture": ("unimodal.token_picture", "TokenPicture"),
+    "projected_views": ("unimodal.projected_views", "ProjectedViews"),
+    "guided": ("unimodal.guided", "Guided"),
+    "point_hierarchy": ("unimodal.point_hierarchy", "PointHierarchy"),
+    "pixel_target": ("unimodal.pixel_target", "PixelTarget"),
+    "gradient_target": ("unimodal.gradient_target", "GradientTarget"),
+    "masked_decoder": ("unimodal.masked_decoder", "MaskedDecoder"),
     "model": ("unimodal.model", "Model"),
 }
 
