@@ -21,7 +21,10 @@ def test_it_is_the_equation():
     y = mixer(x)
     for b in range(2):
         mean = sum(x[b, n] for n in range(5)) / 5
-        hidden = [max(0.0, float(mixer.to_hidden.weight[f] @ mean + mixer.to_hidden.bias[f])) for f in range(3)]
+        hidden = [
+            max(0.0, float(mixer.to_hidden.weight[f].detach() @ mean + mixer.to_hidden.bias[f].detach()))
+            for f in range(3)
+        ]
         for d in range(4):
             gate = mixer.to_gate.bias[d] + sum(mixer.to_gate.weight[d, f] * hidden[f] for f in range(3))
             for n in range(5):
