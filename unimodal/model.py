@@ -27,9 +27,9 @@ class Model(nn.Module):
     Inputs of several modalities each go the same way through :meth:`together`.
 
     Args:
-        dim: Width D of the core.
+        dim: Width D of the tokens that enter the core.
         tokenizers: One part a modality, by the modality's name.
-        transformer: The core.
+        transformer: The core. One that changes the width says what comes out with ``width``, as a pyramid does.
         positions: One position part a modality that needs one; it acts before the prefix is put in front.
         prefix: Learned tokens in front of every sequence.
         norm: Norm between embedding and core, or None.
@@ -38,7 +38,7 @@ class Model(nn.Module):
             mixed sequence.
 
     Shapes:
-        forward: a batch of S inputs;  returns Tokens of S sequences of width D.
+        forward: a batch of S inputs;  returns Tokens of S sequences of width D, or of the core's ``width``.
         embed: a batch of S inputs;  returns (S, E).
 
     Raises:
@@ -58,14 +58,14 @@ class Model(nn.Module):
         kinds: bool = False,
     ) -> None:
         super().__init__()
-        self.dim = dim
         self.tokenizers = nn.ModuleDict({name: part(dim) for name, part in tokenizers.items()})
         self.positions = nn.ModuleDict({name: part(dim) for name, part in (positions or {}).items()})
         self.kinds = nn.ParameterDict({name: nn.Parameter(torch.zeros(dim)) for name in tokenizers if kinds})
         self.prefix = Prefix(dim, count=prefix) if prefix else None
         self.norm = norm(dim) if norm is not None else None
         self.transformer = transformer(dim)
-        self.readout = readout(dim) if readout is not None else None
+        self.dim = getattr(self.transformer, "width", dim)
+        self.readout = readout(self.dim) if readout is not None else None
 
     def tokenizer(self, modality: str) -> nn.Module:
         """The tokenizer of a modality."""
