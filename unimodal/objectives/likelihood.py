@@ -76,15 +76,23 @@ class Likelihood(nn.Module):
 
     def encode(self, model: Model, inputs: Batch | Tokens) -> Tensor:
         """f of a batch, or of tokens that enter the core (:meth:`unimodal.model.Model.together` makes them), (S, D)."""
+        return self.unit(self.read(model, inputs))
+
+    def read(self, model: Model, inputs: Batch | Tokens) -> Tensor:
+        """What f maps: the model's vectors (S, D)."""
         if model.readout is None:
             raise ValueError("the model has no readout, so its sequences have no vectors to compare")
         tokens = model.tokenize(inputs) if isinstance(inputs, Batch) else inputs
-        return self.unit(model.readout(model.transformer(tokens)))
+        return model.readout(model.transformer(tokens))
 
     def unit(self, z: Tensor) -> Tensor:
         """The shared output map of vectors (..., D) of the core, at unit length."""
-        z = self.project(self.norm(z))
+        z = self.mapped(z)
         return F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1)
+
+    def mapped(self, z: Tensor) -> Tensor:
+        """The shared output map W LN(z) + b."""
+        return self.project(self.norm(z))
 
     def compared(self, task: str, x_SD: Tensor, y_KD: Tensor) -> Tensor:
         """Logits (S, K) of vectors that :meth:`encode` or :meth:`unit` gave: targets may be encoded once."""
