@@ -22,6 +22,7 @@ from unimodal.errors import InputError
 from unimodal.farthest_points import farthest_points
 from unimodal.group_encoder import GroupEncoder
 from unimodal.nearest_neighbours import nearest_neighbours
+from unimodal.part import Part
 from unimodal.reading.cloud import Cloud
 from unimodal.reading.cloud_likeness import cloud_likeness
 from unimodal.reading.cloud_record import CloudRecord
@@ -48,9 +49,10 @@ class PointCloud(nn.Module):
     sampling that starts at the point farthest from the centroid, or a random subset of fixed seed. Fewer are all taken,
     and fewer points than groups are a group each. The record says how many there were.
 
-    Points are laid out in farthest-point order, at least the first G, so the centres are the first G points of a
-    cloud (any beginning of such an order is one); ``forward`` counts on it. They are in ``side.positions``, in radii
-    of the unit sphere. A group of fewer than K points is the whole cloud, which a maximum does not notice.
+    Points are laid out in farthest-point order, at least the first G (all of them for an ``encoder`` of whole clouds),
+    so the centres are the first G points of a cloud (any beginning of such an order is one); ``forward`` counts on it.
+    They are in ``side.positions``, in radii of the unit sphere. A group of fewer than K points is the whole cloud; a
+    maximum does not notice.
 
     Args:
         dim: Width D.
@@ -59,6 +61,8 @@ class PointCloud(nn.Module):
         neighbours: K.
         widths: See :class:`unimodal.group_encoder.GroupEncoder`. Point-MAE's (128, 256, 512) cost several times what
             a core of width 128 and depth 4 does; the default costs about as much.
+        encoder: What makes G tokens of a whole cloud, such as :class:`unimodal.point_hierarchy.PointHierarchy`, built
+            with ``channels`` and ``neighbours``; None encodes each group by itself, with ``widths``.
         sampling: ``farthest`` or ``random``.
         coloured: Whether red, green and blue go into the encoder too, -1 to 1; clouds without colours are refused.
 
@@ -87,6 +91,7 @@ class PointCloud(nn.Module):
         groups: int | None = 64,
         neighbours: int = 32,
         widths: tuple[int, int, int] = (32, 64, 64),
+        encoder: Part | None = None,
         sampling: str = "farthest",
         coloured: bool = False,
     ) -> None:
@@ -98,7 +103,11 @@ class PointCloud(nn.Module):
             raise ValueError(f"sampling must be 'farthest' or 'random', not {sampling!r}")
         self.dim, self.points, self.groups, self.neighbours = dim, points, groups, neighbours
         self.sampling, self.coloured = sampling, coloured
-        self.encoder = GroupEncoder(dim, channels=6 if coloured else 3, widths=widths)
+        channels, self.whole = 6 if coloured else 3, encoder is not None
+        if encoder is None:
+            self.encoder = GroupEncoder(dim, channels=channels, widths=widths)
+        else:
+            self.encoder = encoder(dim, channels=channels, neighbours=neighbours)
 
     @staticmethod
     def claims(path: Path) -> float:
@@ -176,6 +185,8 @@ class PointCloud(nn.Module):
         return record.restore(values)
 
     def _cells(self, clouds_BNC: Tensor) -> Tensor:
+        if self.whole:
+            return self.encoder(clouds_BNC, self._groups(clouds_BNC.shape[1])).mT
         centres_BG3 = self._centres(clouds_BNC)
         near_BGK = nearest_neighbours(clouds_BNC[..., :3], centres_BG3, self.neighbours)
         rows = torch.arange(len(clouds_BNC), device=clouds_BNC.device)[:, None, None]
@@ -208,7 +219,7 @@ class PointCloud(nn.Module):
         count = min(self.points, len(here))
         if self.sampling == "random":
             here = here[np.sort(np.random.default_rng(0).permutation(len(here))[:count])]
-        first = count if self.sampling == "farthest" else self._groups(count)
+        first = count if self.sampling == "farthest" or self.whole else self._groups(count)
         # Shifted and scaled before they are rounded to float32, which would take the last digits of map coordinates.
         middle = xyz[here].mean(0)
         local = torch.from_numpy(((xyz[here] - middle) / np.abs(xyz[here] - middle).max()).astype(np.float32))
