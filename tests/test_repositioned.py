@@ -47,6 +47,16 @@ def test_with_an_offset_of_zero_it_is_its_core():
     torch.testing.assert_close(part(given).x, part.core(given).x)
 
 
+def test_something_may_happen_behind_every_block(part):
+    given = tokens()
+    x, place = given.x, part.offset(given)
+    for i, block in enumerate(part.core.blocks):
+        x = block(x + place, given.side) * (i + 2)
+    [out] = part.features(given, [3], lambda x, i: x * (i + 2))
+    torch.testing.assert_close(out.x, part.core.norm(x))
+    assert torch.equal(part.features(given, [0], lambda x, i: x + 1)[0].x, given.x)
+
+
 def test_packed_equals_padded_and_further_prefix_tokens_get_nothing(part):
     given = tokens(lengths=torch.tensor([6, 4])).replace(prefix=2)
     for row, other in zip(part(given).split(), part(given.packed()).split(), strict=True):

@@ -5,7 +5,7 @@ Source: Yu et al. 2021, arXiv:2111.14819, in its released code; Pang et al. 2022
 Axes: B rows, N tokens, D width, R prefix tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -59,8 +59,13 @@ class Repositioned(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         return self.features(tokens, (self.depth,))[0]
 
-    def features(self, tokens: Tokens, depths: Sequence[int]) -> list[Tokens]:
-        """The tokens after each of ``depths`` blocks (0 = before the first), the last depth through the norm."""
+    def features(
+        self, tokens: Tokens, depths: Sequence[int], behind: Callable[[Tensor, int], Tensor] | None = None
+    ) -> list[Tokens]:
+        """The tokens after each of ``depths`` blocks (0 = before the first), the last depth through the norm.
+
+        ``behind(x, i)`` is what becomes of x (B, N, D) behind block i, counted from 0.
+        """
         core: Any = self.core
         x, side, kept = tokens.x, tokens.side, []
         if list(depths) != sorted(depths) or any(not 0 <= d <= self.depth for d in depths):
@@ -68,6 +73,7 @@ class Repositioned(nn.Module):
         place = self.offset(tokens)
         for i in range(max(depths, default=-1) + 1):
             x = core.blocks[(i - 1) // core.shared](x + place, side) if i else x
+            x = behind(x, i - 1) if i and behind is not None else x
             norm = core.norm if i == self.depth else None
             kept += [Tokens(x if norm is None else norm(x, side), side)] * list(depths).count(i)
         return kept
