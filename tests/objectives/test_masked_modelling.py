@@ -200,10 +200,10 @@ def test_the_loss_ignores_predictions_of_visible_patches():
 
 def test_the_cost_of_the_encoder_is_that_of_the_visible_patches():
     net, met = model(), []
-    net.transformer.register_forward_pre_hook(lambda _, arguments: met.append(arguments[0]))
+    watch = net.transformer.register_forward_pre_hook(lambda _, arguments: met.append(arguments[0]))
     with torch.no_grad():
         objective().reconstruct(net, given := Batch("image", torch.randn(2, 3, 56, 56)))
-    net.transformer._forward_pre_hooks.clear()
+    watch.remove()
     count = []
     for tokens in (met[0], net.tokenize(given)):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
