@@ -1,8 +1,8 @@
 """Uni4Eye: one vision transformer for pictures and volumes, pretrained by filling in what was hidden of either.
 
 Source: Cai et al. 2022, arXiv:2203.04614; widths and depths: Dosovitskiy et al. 2020, arXiv:2010.11929, table 1; boxes
-of 16 x 16 x 16 voxels and volumes of 64 x 112 x 64: the follow-up's released code, github.com/Davidczy/Uni4Eye_pp,
-PatchEmbed23D.py and engine_pretrain.py.
+of 16 x 16 x 16 voxels, and 4 x 7 x 4 of them in a volume: the follow-up's released code,
+github.com/Davidczy/Uni4Eye_pp, PatchEmbed23D.py and engine_pretrain.py.
 
     task = MaskedModelling(768)          # two decoders of 8 blocks, width 512: pixels and gradient map
     loss = task(model, batch)            # of "image" or of "ct": one modality a batch
@@ -10,7 +10,7 @@ PatchEmbed23D.py and engine_pretrain.py.
 Parameters of the encoder, of which the embedding of volumes has the second number, and of the two decoders together:
 
     base   88,793,856   3,146,496   56,219,136
-    large 307,298,304  4,195,328   55,180,292
+    large 307,295,232   4,195,328   56,481,280
 """
 
 from types import MappingProxyType
