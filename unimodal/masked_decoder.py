@@ -1,6 +1,6 @@
 """Masked decoder: visible tokens and one learned token for every hidden one, at their places, predict patches.
 
-Source: He et al. 2021, arXiv:2111.06377, sec. 3 ("MAE decoder") and appendix A.1 (8 blocks, width 512); a position and
+Source: He et al. 2021, arXiv:2111.06377, sec. 3 ("MAE decoder") and table 1 (8 blocks, width 512); a position and
 a predictor for pictures and one for volumes: Cai et al. 2022, arXiv:2203.04614, as in the follow-up's released code,
 github.com/Davidczy/Uni4Eye_pp, models_mymae23D.py.
 Axes: B inputs, N patches, V visible ones, R prefix tokens, D width of the encoder, W width of the decoder, K values of

@@ -1,6 +1,6 @@
 """Token budget: how many tokens of each modality are seen and how many are predicted, a fixed number of each in all.
 
-Source: Mizrahi et al. 2023, arXiv:2312.06647, sec. 2.3 (inputs and targets drawn from symmetric Dirichlet distributions
+Source: Mizrahi et al. 2023, arXiv:2312.06647 (inputs and targets drawn from symmetric Dirichlet distributions
 over modalities); rounding, clamping and mixtures: released code github.com/apple/ml-4m, fourm/data/masking.py,
 input_token_budget, target_token_budget and image_mask.
 Axes: B samples, M modalities, N tokens of one modality, J mixtures.
