@@ -42,7 +42,8 @@ class GlobalResponseNorm(nn.Module):
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
         side.honour("lengths", "cu_seqlens")
         dtype = torch.promote_types(x.dtype, torch.float32)
-        length_SD = of_each_sequence(lambda x_SND: torch.linalg.vector_norm(x_SND, dim=1, dtype=dtype), x, side)
+        square_SD = of_each_sequence(lambda x_SND: x_SND.to(dtype).square().sum(1), x, side)
+        length_SD = square_SD.clamp_min(torch.finfo(dtype).tiny).sqrt()  # the root's slope at 0 is infinite
         share_SD = length_SD / (length_SD.mean(-1, keepdim=True) + self.eps)
         gain = at_their_tokens((self.weight * share_SD + 1.0).to(x.dtype), side)
         return x * gain if self.bias is None else torch.addcmul(self.bias, x, gain)
