@@ -29,11 +29,12 @@ class VirtualProjection(nn.Module):
     the last at 1; see :func:`unimodal.virtual_views.virtual_views` for the views. The table is a buffer: it is filled
     from the source model and nothing trains it.
 
-    With ``reference_quirks`` places are those of the released code. On a line, the farthest point wraps round to 0; c
-    is stretched by the extent of all views of the whole batch, so clouds of one batch depend on one another; and a
-    whole number gets *no* row, a vector of zeros, as the weights are ceil(c) - c and c - floor(c). In a picture, views
-    are taken in perspective from a distance of 1.8 (units of the positions), wrap round, and are measured in pixels of
-    patches of 14.
+    With ``reference_quirks`` places are those of the released code. On a line they are moved by half a row and wrap
+    round, so that the nearest point meets the farthest; c is divided by the extent of all views of the whole batch,
+    without subtracting its beginning, so clouds of one batch depend on one another; and a whole number gets *no* row, a
+    vector of zeros, as the weights are ceil(c) - c and c - floor(c). In a picture, views are taken in perspective from
+    a distance of 1.8 (units of the positions), moved by half a pixel, wrap round, and count pixels of patches of 14;
+    and the numbers of a cloud, laid out as (D, N), are read as (N, D), which scatters them over tokens and channels.
 
     Args:
         dim: Width D.
@@ -77,9 +78,10 @@ class VirtualProjection(nn.Module):
         if not self.reference_quirks:
             return virtual_views(points, real, axes=len(self.grid), views=self.views)
         if len(self.grid) == 1:
-            return virtual_views(points, real, axes=1, views=self.views) % 1.0
+            return (virtual_views(points, real, axes=1, views=self.views) - 0.5 / self.grid[0]) % 1.0
         across, down, ahead = turned(points, self.views).unbind(-1)
-        return (torch.stack([down, across], -1) / (ahead + DISTANCE)[..., None] + 1) / 2 % 1.0
+        place_BMNP = (torch.stack([down, across], -1) / (ahead + DISTANCE)[..., None] + 1) / 2
+        return (place_BMNP - 0.5 / (PATCH_PX * points.new_tensor(self.grid))) % 1.0
 
     def cells(self, points: Tensor, real: Tensor, *, size: float) -> Tensor:
         """The number of each point's cell in each view, cells being ``size`` rows of the table wide: (B, M, N)."""
@@ -96,8 +98,9 @@ class VirtualProjection(nn.Module):
             return place_BMNP * (size_P - 1)
         if len(self.grid) == 2:
             return place_BMNP * (PATCH_PX * size_P) / (PATCH_PX * size_P - 1) * (size_P - 1)
-        seen = place_BMNP.masked_fill(~real_BN[:, None, :, None], 0.0)  # 0 is the smallest in every view
-        return place_BMNP * (size_P - 1) / seen.amax()
+        absent = ~real_BN[:, None, :, None]
+        extent = place_BMNP.masked_fill(absent, 0.0).amax() - place_BMNP.masked_fill(absent, 1.0).amin()
+        return place_BMNP * (size_P - 1) / extent
 
     def _interpolated(self, c_BMNP: Tensor) -> Tensor:
         """The mean over views of the table between its rows, (B, N, D)."""
@@ -105,10 +108,11 @@ class VirtualProjection(nn.Module):
         weight = torch.full_like(index, 1, dtype=c_BMNP.dtype) / self.views
         for c_BMN, n in zip(c_BMNP.unbind(-1), self.grid, strict=True):
             low, high = c_BMN.floor(), c_BMN.floor() + 1
+            if self.reference_quirks and len(self.grid) == 1:
+                low, high = low.clamp(max=n - 1), c_BMN.ceil().clamp(max=n - 1)
             of_low, of_high = high - c_BMN, c_BMN - low
-            if self.reference_quirks:
-                high = c_BMN.ceil() if len(self.grid) == 1 else high
-                of_low, of_high = high - c_BMN, of_high.masked_fill(high > n - 1, 0.0)
+            if self.reference_quirks and len(self.grid) == 2:
+                of_high = of_high.masked_fill(high > n - 1, 0.0)  # outside of the picture
             ends_BMN2 = torch.stack([low, high], -1).long().clamp(0, n - 1)
             index = (index[..., None] * n + ends_BMN2[..., None, :]).flatten(-2)
             weight = (weight[..., None] * torch.stack([of_low, of_high], -1)[..., None, :]).flatten(-2)
@@ -120,4 +124,5 @@ class VirtualProjection(nn.Module):
             mode="sum",
             per_sample_weights=weight_BNK.flatten(0, 1).to(table_LD.dtype),
         )
-        return bags.unflatten(0, index_BNK.shape[:2])
+        p_BND = bags.unflatten(0, index_BNK.shape[:2])
+        return p_BND.mT.reshape(p_BND.shape) if self.reference_quirks and len(self.grid) == 2 else p_BND
