@@ -9,9 +9,9 @@ text transformer of CLIP ViT-L/14
     tokenizer 276,672   class token and its position 1,536   bottlenecks 304,320   norms of cells 129,024
     attention of views 235,224   last norm 1,536   in all 948,312
 
-and as many with DINOv2 base, whose layer scales the released code trains too (18,432 more). We do not follow it where,
-with texts, it attends over the clouds of a batch instead of a cloud's tokens (a batch taken for a sequence), nor where it
-adds the positions twice in front of the first block; for its positions see ``reference_quirks``.
+and as many with DINOv2 base, whose layer scales the released code trains too (18,432 more). With texts that code takes
+the clouds of a batch for a sequence and attends over them, and it adds the positions twice in front of the first block;
+neither is followed here. For its positions see ``reference_quirks``.
 """
 
 from types import MappingProxyType
