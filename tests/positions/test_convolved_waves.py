@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from unimodal.positions.convolved_waves import ConvolvedWaves
+from unimodal.positions.learned import Learned
 from unimodal.side import Side
 
 
@@ -54,6 +55,26 @@ def test_it_changes_less_with_the_lattices_size_than_a_table_of_that_many_number
             gaps.append(float((resized - large).norm() / large.norm()))
     assert gaps == sorted(gaps, reverse=True)
     assert gaps[-1] < 0.1 < 0.9 < float(torch.tensor(2.0).sqrt())  # a random table: sqrt(2), nothing in common
+
+
+def test_resized_it_is_nearer_what_it_is_at_that_size_than_a_learned_table_is():
+    """As both begin: the filter with the lattice's edges, and a table that is resampled to half its size and back."""
+    gaps = {"waves": [], "table": []}
+    part = ConvolvedWaves(32)
+    with torch.no_grad():
+        for n in (8, 16, 24):
+            table = Learned(32, grid=(2 * n, 2 * n))
+            maps = {
+                "waves": [part(torch.zeros(1, m * m, 32), Side(grid=(m, m)))[0] for m in (n, 2 * n)],
+                "table": [table.on((m, m)) for m in (n, 2 * n)],
+            }
+            for name, (small, large) in maps.items():
+                square = small.mT.unflatten(-1, (n, n))[None]
+                resized = F.interpolate(square, size=(2 * n, 2 * n), mode="bilinear")[0].flatten(1).mT
+                gaps[name].append(float((resized - large).norm() / large.norm()))
+    assert gaps["waves"] == sorted(gaps["waves"], reverse=True)
+    assert all(waves < table / 2 for waves, table in zip(gaps["waves"], gaps["table"], strict=True))
+    assert gaps["waves"][-1] < 0.2 < 0.8 < min(gaps["table"])
 
 
 def test_the_parameters_are_ten_a_channel():
