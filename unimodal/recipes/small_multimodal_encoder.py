@@ -8,6 +8,8 @@ from unimodal.part import Part
 from unimodal.positions.coordinate_mlp import CoordinateMLP
 from unimodal.positions.sincos import SinCos
 from unimodal.recipes.small_image_encoder import small_image_encoder
+from unimodal.spectra.kaldi_fbank import KaldiFbank
+from unimodal.stems.convolution import ConvolutionStem
 from unimodal.tokenizers.audio import Audio
 from unimodal.tokenizers.ct import CT
 from unimodal.tokenizers.graph import Graph
@@ -39,7 +41,9 @@ def small_multimodal_encoder() -> Part:
         "xray": Part(XRay),
         "video": Part(Video),
         "point_cloud": Part(PointCloud),
-        "audio": Part(Audio),
+        "audio": Part(
+            Audio, spectrum=Part(KaldiFbank, bands=40), stem=Part(ConvolutionStem, widths=(16, 32, 64), channels=1)
+        ),
         "time_series": Part(TimeSeries),
         "imu": Part(IMU),
         "ct": Part(CT),
