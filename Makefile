@@ -40,11 +40,12 @@ bench: setup ## measure: make bench op=encoder ARGS=--save, or every claim in be
 tune: setup ## choose the kernels' launches on the GPU at hand and write kernels/launch_table.json
 	$(BIN)/python -m benchmarks.tune
 
-docs: setup ## write the generated pages of docs/ again
+docs: setup ## write the generated pages of docs/ again (DATA=DIR: neighbours too)
 	$(BIN)/python docs/make_systems.py
 	$(BIN)/python docs/make_benchmarks.py
 	$(BIN)/python docs/make_published.py
 	$(BIN)/unimodal conformance --out docs/conformance.md
+	$(if $(DATA),$(BIN)/python docs/make_neighbours.py --data $(DATA) --out out/neighbours)
 
 new: setup ## start a part and its test: make new kind=mixer name=averaging
 	@$(BIN)/python -m unimodal.scaffold "$(kind)" "$(name)"
