@@ -215,7 +215,7 @@ SOURCES: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("modality", SOURCES)
 def test_every_modality_goes_through_the_same_blocks_in_both_forms(modality):
-    part = unireplknet("a", modality=modality, classes=3)
+    part = unireplknet("a", modality=modality, image=64, classes=3)
     assert Part.from_json(part.to_json()) == part
     model = randomised(part()).double()
     tokenizer = model.tokenizer(modality)
@@ -238,3 +238,9 @@ def test_an_unknown_size_is_refused():
 def test_an_unknown_modality_is_refused():
     with pytest.raises(ValueError, match="modality must be one of image, audio, .*, not 'text'"):
         unireplknet(modality="text")
+
+
+@pytest.mark.parametrize("image", [0, 30])
+def test_an_image_that_the_stem_does_not_divide_is_refused(image):
+    with pytest.raises(ValueError, match=f"image must be a multiple of 4 px, not {image}"):
+        unireplknet(image=image)

@@ -58,6 +58,7 @@ def unireplknet(
     size: str = "a",
     *,
     modality: str = "image",
+    image: int = 224,
     classes: int | None = None,
     drop_path: float = 0.0,
     layer_scale: float | None = 1e-6,
@@ -72,6 +73,7 @@ def unireplknet(
     Args:
         size: a, f, p, n, t, s, b, l or xl.
         modality: image, audio, video, time_series or point_cloud.
+        image: Side of pictures and of the frames of clips in px, a multiple of 4; the network reads any.
         classes: Outputs of a classifier on the mean of the last stage's tokens, or None for that mean, normed.
         drop_path: Stochastic depth of the last block; it grows linearly from 0 at the first.
         layer_scale: Initial factor on each block's branch, or None for none.
@@ -79,12 +81,14 @@ def unireplknet(
             it then takes.
 
     Raises:
-        ValueError: an unknown size or modality.
+        ValueError: an unknown size or modality; an image that is no multiple of 4 px.
     """
     if size not in _SIZES:
         raise ValueError(f"size must be one of {', '.join(_SIZES)}, not {size!r}")
     if modality not in _LAYOUTS:
         raise ValueError(f"modality must be one of {', '.join(_LAYOUTS)}, not {modality!r}")
+    if image < 4 or image % 4:
+        raise ValueError(f"image must be a multiple of 4 px, not {image}")
     depths, width, kernels = _SIZES[size]
     stages, first, last = [], 0, max(sum(depths) - 1, 1)
     for depth, pattern in zip(depths, ((3,), _STEADY, kernels, _STEADY), strict=True):
@@ -97,7 +101,7 @@ def unireplknet(
     between = tuple(Part(Downsampling, width=width * 2**i) for i in (1, 2, 3))
     core = Part(Pyramid, stages=tuple(stages), between=between)
     readout = Part(Head, pool=Part(Mean), norm=Part(LayerNorm), width=classes)
-    return Part(Model, **_LAYOUTS[modality](width, core), readout=readout)
+    return Part(Model, **_LAYOUTS[modality](width, core, image), readout=readout)
 
 
 def _block(kernel: int, rate: float, layer_scale: float | None, *, deployed: bool) -> Part:
@@ -110,22 +114,24 @@ def _block(kernel: int, rate: float, layer_scale: float | None, *, deployed: boo
     return Part(Residual, branch=branch, layer_scale=layer_scale, drop_path=rate)
 
 
-def _image(width: int, core: Part) -> dict:
-    tokenizer = Part(catalog("tokenizers")["image"], stem=Part(HalvingConvolutionStem), crop_fraction=0.875, **_COLOURS)
+def _image(width: int, core: Part, image: int) -> dict:
+    tokenizer = Part(
+        catalog("tokenizers")["image"], stem=Part(HalvingConvolutionStem), size=image, crop_fraction=0.875, **_COLOURS
+    )
     return {"dim": width, "tokenizers": {"image": tokenizer}, "transformer": core}
 
 
-def _audio(width: int, core: Part) -> dict:
+def _audio(width: int, core: Part, image: int) -> dict:
     tokenizer = Part(catalog("tokenizers")["audio"], stem=Part(HalvingConvolutionStem, channels=1))
     return {"dim": width, "tokenizers": {"audio": tokenizer}, "transformer": core}
 
 
-def _video(width: int, core: Part) -> dict:
-    tokenizer = Part(catalog("tokenizers")["video"], stem=Part(TiledFramesStem), frames=16, **_COLOURS)
+def _video(width: int, core: Part, image: int) -> dict:
+    tokenizer = Part(catalog("tokenizers")["video"], stem=Part(TiledFramesStem), frames=16, size=image, **_COLOURS)
     return {"dim": width, "tokenizers": {"video": tokenizer}, "transformer": core}
 
 
-def _time_series(width: int, core: Part) -> dict:
+def _time_series(width: int, core: Part, image: int) -> dict:
     tokenizer = Part(catalog("tokenizers")["time_series"], patch=8, stride=8, limit=64, channel_independent=True)
     return {
         "dim": 64,
@@ -134,7 +140,7 @@ def _time_series(width: int, core: Part) -> dict:
     }
 
 
-def _point_cloud(width: int, core: Part) -> dict:
+def _point_cloud(width: int, core: Part, image: int) -> dict:
     return {
         "dim": width,
         "tokenizers": {"point_cloud": Part(catalog("tokenizers")["point_cloud"], groups=512, neighbours=16)},
@@ -143,6 +149,6 @@ def _point_cloud(width: int, core: Part) -> dict:
     }
 
 
-_LAYOUTS: MappingProxyType[str, Callable[[int, Part], dict]] = MappingProxyType(
+_LAYOUTS: MappingProxyType[str, Callable[[int, Part, int], dict]] = MappingProxyType(
     {"image": _image, "audio": _audio, "video": _video, "time_series": _time_series, "point_cloud": _point_cloud}
 )
