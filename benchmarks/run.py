@@ -9,6 +9,7 @@ A benchmark is a file beside this one that does something when it is run; its fi
 
 import argparse
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in [options.op] if options.op else known:
         print(f"== {name}", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *options.options]
-        codes.append(subprocess.run(command, cwd=FOLDER.parent).returncode)
+        codes.append(subprocess.run(command, env={**os.environ, "PYTHONPATH": str(FOLDER.parent)}).returncode)
     return max(codes, key=abs)
 
 

@@ -241,3 +241,26 @@ def test_a_reader_that_has_seen_enough_is_no_error(words):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_bench_lists_the_benchmarks_and_hands_their_options_on(run, tmp_path):
+    def told(*words):
+        command = [sys.executable, "-m", "unimodal", "bench", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    listed = told()
+    assert listed.returncode == 0, listed.stderr
+    assert "transfer" in listed.stdout
+    refused = told("transfer", "--run", "x")
+    assert refused.returncode == 2
+    assert "--data" in refused.stderr
+    code, _, err = run("bench", "transfr")
+    assert code == 2
+    assert "no benchmark named 'transfr'; did you mean 'transfer'" in only_line(err)
+
+
+def test_bench_outside_a_checkout_says_so(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("unimodal.cli.bench.ROOT", tmp_path)
+    code, _, err = run("bench", "transfer")
+    assert code == 3
+    assert "there are no benchmarks beside this installation" in only_line(err)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from unimodal.cli.bench import bench
 from unimodal.cli.conformance import conformance
 from unimodal.cli.demo import demo
 from unimodal.cli.doctor import doctor
@@ -44,6 +45,7 @@ def application() -> typer.Typer:
     app.command("list", epilog=EXIT_CODES)(listing)
     for command in (predict, embed, neighbours, evaluate, train, demo, conformance, doctor, info):
         app.command(epilog=EXIT_CODES)(command)
+    app.command(epilog=EXIT_CODES, context_settings={"ignore_unknown_options": True})(bench)
     return app
 
 
