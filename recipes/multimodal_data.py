@@ -46,7 +46,7 @@ class Data:
 def infrared(folder: Path) -> Data:
     """Frames of SIRST; is the target larger than the median one?"""
     images, masks = (zipfile.ZipFile(folder / "sirst_infrared" / f"sirst_{kind}.zip") for kind in ("images", "masks"))
-    rows = list(csv.DictReader((folder / "sirst_infrared" / "index.csv").open()))
+    rows = list(csv.DictReader((folder / "sirst_infrared" / "index.csv").read_text().splitlines()))
     split = {row["name"]: row["split"] for row in rows}
     found: dict[str, list[tuple[bytes, float]]] = {"train": [], "test": []}
     for name in images.namelist():
@@ -118,7 +118,7 @@ def audio(folder: Path) -> Data:
         if name != "takes":
             pairs[name].append((sound, digit))
     archive = zipfile.ZipFile(folder / "esc10" / "esc10_16k_vorbis.zip")
-    rows = list(csv.DictReader((folder / "esc10" / "index.csv").open()))
+    rows = list(csv.DictReader((folder / "esc10" / "index.csv").read_text().splitlines()))
     heard_classes = sorted({row["label_name"] for row in rows})
     for row in rows:
         if row["fold"] != "5":
@@ -134,7 +134,7 @@ def spoken_digits(folder: Path) -> Iterator[tuple[str, Any, int]]:
     import soundfile
 
     samples, rate = soundfile.read(folder / "fsdd_digits" / "fsdd_all.flac", dtype="int16")
-    for row in csv.DictReader((folder / "fsdd_digits" / "index.csv").open()):
+    for row in csv.DictReader((folder / "fsdd_digits" / "index.csv").read_text().splitlines()):
         begin, length = int(row["start"]), int(row["length"])
         part = "test" if row["speaker"] == UNHEARD else "train" if row["split"] == "train" else "takes"
         yield part, (samples[begin : begin + length], rate), int(row["digit"])
