@@ -19,6 +19,8 @@ from unimodal.objectives.masked_modelling import MaskedModelling
 from unimodal.part import Part
 from unimodal.patches import patchify, unpatchify
 from unimodal.pixel_target import PixelTarget
+from unimodal.positions.convolutional import Convolutional
+from unimodal.positions.convolved_waves import ConvolvedWaves
 from unimodal.positions.sincos import SinCos
 from unimodal.sample import Batch
 from unimodal.side import Side
@@ -290,6 +292,14 @@ def test_it_learns_what_hidden_patches_share_with_visible_ones():
 def test_a_stem_that_mixes_patches_is_refused():
     net = model(image=Part(OverlappingPatchStem, patch=4))
     with pytest.raises(ValueError, match="the stem must cut disjoint patches .*not be a OverlappingPatchStem"):
+        objective()(net, pictures())
+
+
+@pytest.mark.parametrize("position", [ConvolvedWaves, Convolutional])
+def test_a_position_that_mixes_tokens_is_refused(position):
+    net = model()
+    net.positions["image"] = position(DIM)
+    with pytest.raises(ValueError, match=f"the position must not mix tokens, as {position.__name__} does"):
         objective()(net, pictures())
 
 

@@ -28,6 +28,7 @@ from unimodal.tokens import Tokens
 __all__ = ["MaskedModelling"]
 
 _DISJOINT = (PatchStem, TubeletStem, UnifiedPatchStem)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class MaskedModelling(nn.Module):
 
     Of each input floor(N (1 - masked)) patches are visible, drawn anew for every input and step. The encoder sees these
     and the prefix, so hidden patches cost it nothing and have no way into it: the stem must cut disjoint patches, and
-    the model's position parts must not mix tokens. Decoders are the objective's own and are thrown away afterwards.
+    the model's position must not mix tokens. Decoders are the objective's own and are thrown away afterwards.
 
     A batch is of one modality, and one model may have several: pictures and volumes train one encoder in turn, each
     through its own tokenizer. Targets are made of what the tokenizer gives its stem, so they are in its own scale.
@@ -71,7 +72,8 @@ class MaskedModelling(nn.Module):
 
     Raises:
         ValueError: there is no target, ``masked`` is no share or leaves nothing visible or nothing hidden, the stem
-            does not cut disjoint patches, inputs differ in size, or noise has another shape.
+            does not cut disjoint patches, the position convolves tokens, inputs differ in size, or noise has another
+            shape.
 
     Cost: the encoder's is that of R + V tokens, about a quarter of the whole input's at masked = 0.75.
     """
@@ -136,6 +138,11 @@ def _tokenized(model: Model, batch: Batch) -> tuple[Tokens, Tensor, tuple[int, .
             f"the stem must cut disjoint patches ({names}), not be a {type(stem).__name__}, "
             "which would show the encoder what is hidden"
         )
+    if batch.modality in model.positions:
+        position = model.positions[batch.modality]
+        if any(isinstance(module, _CONVOLUTIONS) for module in position.modules()):
+            name = type(position).__name__
+            raise ValueError(f"the position must not mix tokens, as {name} does: it would tell of what is hidden")
     given: list[Tensor] = []
     watch = stem.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0].detach()))
     try:
