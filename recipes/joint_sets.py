@@ -3,6 +3,7 @@
 See recipes/joint_core.py. Every set holds its inputs in memory as the model's tokenizers read them.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from cifar10_encoder import augmented, read
+from made_voices import made_voices
 from multimodal_data import DATA, Data, hours
 from torch import Tensor
 
@@ -68,7 +70,7 @@ class Labelled:
 
 
 class Pictures:
-    """CIFAR-10: mirrored, shifted, and small at first (see recipes/cifar10_encoder.py).
+    """CIFAR-10: mirrored and shifted (see recipes/cifar10_encoder.py).
 
     Args:
         folder: Of the data sets.
@@ -82,9 +84,9 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def parts(self, indices: Tensor, size: int) -> Iterator[tuple[Batch, Tensor]]:
-        """The batch of a step at ``size`` px."""
-        yield Batch("image", augmented(self.images[indices], size)), self.labels[indices]
+    def parts(self, indices: Tensor) -> Iterator[tuple[Batch, Tensor]]:
+        """The batch of a step."""
+        yield Batch("image", augmented(self.images[indices], 32)), self.labels[indices]
 
 
 class Series:
@@ -128,16 +130,26 @@ def sets(folder: Path, model: Any, names: Sequence[str]) -> dict[str, Any]:
         elif name == SERIES:
             made[name] = Series(folder, model.tokenizer("time_series"))
         else:
-            made[name] = Labelled(DATA[name](folder), model.tokenizer(name), **SETTINGS.get(name, {}))
+            data = DATA[name](folder)
+            if name == "audio":
+                data = more_voices(data)
+            made[name] = Labelled(data, model.tokenizer(name), **SETTINGS.get(name, {}))
         print(f"{name}: {len(made[name]):,} inputs", flush=True)
     return made
+
+
+def more_voices(data: Data) -> Data:
+    """The sounds, and digits in voices that were made."""
+    made = made_voices(data.classes[:10])
+    train, labels = [*data.train, *(sound for sound, _ in made)], [*data.train_labels, *(digit for _, digit in made)]
+    return dataclasses.replace(data, train=train, train_labels=labels)
 
 
 def _sounds(waves: list[Tensor], labels: Tensor, *, groups: int = 4, longest: int = 20_000) -> Iterator[Any]:
     """Sounds as other mouths and rooms would make them, in pieces of similar length, each padded to one length.
 
-    Faster or slower and with that higher or lower, brighter or duller, louder or softer, half of them in noise, and up
-    to 0.1 s later.
+    Faster or slower and with that higher or lower, brighter or duller, louder or softer, half of them in noise, half
+    without a band of frequencies, and up to 0.1 s later.
     """
     heard = [_otherwise(wave)[:longest] for wave in waves]
     order = sorted(range(len(heard)), key=lambda i: len(heard[i]))
@@ -154,6 +166,11 @@ def _otherwise(wave: Tensor) -> Tensor:
     wave = F.interpolate(wave[None, None], scale_factor=0.8 + 0.45 * speed, mode="linear", align_corners=False)[0, 0]
     wave = wave + (1.2 * tilt - 0.6) * F.pad(wave, (1, 0))[:-1]
     wave = wave * torch.tensor(3 * louder - 1.5).exp()
+    if torch.rand(()) < 0.5:
+        lines = torch.fft.rfft(wave)
+        low = float(torch.rand(())) ** 2 * 0.5  # of all frequencies; more of them are low
+        lines[int(low * len(lines)) : int((1.1 * low + 0.04) * len(lines))] = 0
+        wave = torch.fft.irfft(lines, len(wave))
     if torch.rand(()) < 0.5:
         wave = wave + torch.randn_like(wave) * wave.std() * 10 ** (-2 * quiet - 0.5)
     return F.pad(wave, (int(torch.randint(0, 1600, ())), 0))
