@@ -33,9 +33,13 @@ from benchmarks.paired import save_rows
 from benchmarks.transfer_sets import PROBLEMS, ROOT, Problem, recipes
 from unimodal.low_rank import adapt
 from unimodal.objectives.completed_series import CompletedSeries
-from unimodal.pretrained import load
+from unimodal.part import Part
+from unimodal.pretrained import load, load_with_info
+from unimodal.readouts.mean import Mean
+from unimodal.recipes.any2point import any2point
 from unimodal.recipes.small_multimodal_encoder import small_multimodal_encoder
 from unimodal.training import cosine, shuffled
+from unimodal.transplant import transplant
 
 __all__ = ["main"]
 
@@ -243,11 +247,19 @@ def _shipped(model: Any, modality: str) -> Any:
     return model.requires_grad_(False)
 
 
+def _guided(model: Any, modality: str) -> Any:
+    source, info = load_with_info("unimodal:small_image_encoder")
+    guided: Any = any2point(info.part, neighbours=16, voxel=0.3, readout=Part(Mean))()
+    transplant(guided, source)  # pyright: ignore[reportArgumentType]
+    return guided
+
+
 PREPARE: dict[str, Callable[[Any, str], Any]] = {
     "random": lambda model, modality: _frozen(model, None),
     "scratch": lambda model, modality: model,
     "pictures": lambda model, modality: _frozen(model, "small_image_encoder"),
     "low rank": _low_rank,
+    "guided": _guided,
     "joint": lambda model, modality: _frozen(model, "small_multimodal_encoder"),
     "shipped": _shipped,
 }

@@ -113,13 +113,13 @@ def objects(folder: Path) -> Problem:
 
 
 def opinions(folder: Path) -> Problem:
-    """Indonesian sentences of SmSA: is the writer pleased?"""
+    """Indonesian sentences of SmSA, their first 160 characters: is the writer pleased?"""
     archive = zipfile.ZipFile(folder / "indonlu" / "indonlu.zip")
     kinds, parts = ("negative", "neutral", "positive"), []
     for split in ("train", "test"):
         file = next(n for n in archive.namelist() if n.startswith("smsa") and f"{split}_preprocess" in n)
         lines = [line.rsplit("\t", 1) for line in archive.read(file).decode().splitlines()]
-        lines = [(text, kinds.index(label)) for text, label in lines if label in kinds][:3000]
+        lines = [(text[:160], kinds.index(label)) for text, label in lines if label in kinds][:3000]
         parts += [[text for text, _ in lines], [label for _, label in lines]]
     return _problem("text", "is an Indonesian sentence pleased, displeased or neither", *parts)
 
