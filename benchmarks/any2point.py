@@ -1,6 +1,6 @@
 """Claim: points read by a frozen model of pictures, guided by space, beat its linear probe, and need its positions.
 
-    python -m benchmarks.any2point [--steps 50] [--seeds 3] [--save]
+    python -m benchmarks.any2point [--steps 200] [--seeds 3] [--save]
 
 Ten classes of made shapes (boxes, cones, tubes, tables ...) in any proportion, turned about the upright axis, as 64
 noisy points. The embedded picture encoder, trained on CIFAR-10, is frozen; its own table of 8 x 8 positions serves the
@@ -130,7 +130,7 @@ class Reader(nn.Module):
 def learn(net: nn.Module, x: Tensor, y: Tensor, steps: int, seed: int) -> None:
     """AdamW with a warm-up and a cosine; clouds are turned and scaled again each time they are seen."""
     draw = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.05)
+    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda t: min(1.0, (t + 1) / 10) * 0.5 * (1 + math.cos(math.pi * t / steps))
     )
@@ -187,7 +187,7 @@ def interval(values: Tensor) -> list[float]:
 def main(arguments: list[str] | None = None) -> int:
     """Train, print a row an arm, and say whether the guided arm leads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args(arguments)
