@@ -1,6 +1,6 @@
 """UniRepLKNet learns digits and a series with one code path, and once deployed it predicts the same.
 
-    python -m benchmarks.unireplknet_learning [--only image] [--digits FOLDER] [--steps 60] [--save]
+    python -m benchmarks.unireplknet_learning [--only image] [--digits FOLDER] [--steps 90] [--save]
 
 The recipe of size a is trained twice; what differs is the word ``modality``. Digits: 1500 of MNIST's pictures, 32 px,
 300 others to test on (``mnist_train.npz`` and ``mnist_test.npz`` with ``image`` and ``label``). Series: 512 steps of
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("time_series", "image"))
     parser.add_argument("--digits", type=Path, default=SHARED / "mnist")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=90)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
