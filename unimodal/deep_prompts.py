@@ -9,12 +9,12 @@ Axes: B rows, N tokens, D width, S sequences, P prompts.
 
 import copy
 import re
-from dataclasses import dataclass
 
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from unimodal.adapted import Adapted
 from unimodal.model import Model
 from unimodal.places import places
 from unimodal.prefix import Prefix
@@ -23,29 +23,12 @@ from unimodal.side import Side
 from unimodal.tokens import Tokens
 from unimodal.transformer import Transformer
 
-__all__ = ["Prompted", "prompt"]
-
-
-@dataclass(frozen=True)
-class Prompted:
-    """What :func:`prompt` made.
-
-    Args:
-        model: The copy with prompts.
-        names: The names of its parameters that are trained.
-        trained: Parameters that are trained.
-        total: Parameters of the model as it was.
-    """
-
-    model: nn.Module
-    names: tuple[str, ...]
-    trained: int
-    total: int
+__all__ = ["prompt"]
 
 
 def prompt(
     model: nn.Module, *, tokens: int = 10, dim: int | None = None, where: str = r"^prefix\.|(^|\.)norm"
-) -> Prompted:
+) -> Adapted:
     """A copy in which every layer i is x -> layer_i([p_i, x]) without what became of p_i, p_i being P trained tokens.
 
     The released code gives the prompts to keys and values alone, behind the layer's norm. In a pre-norm layer that is
@@ -83,8 +66,7 @@ def prompt(
     like = next(new.parameters())
     for i, block in enumerate(core.blocks):
         core.blocks[i] = _PromptedBlock(block, Prefix(width, count=tokens).to(like.device, like.dtype))
-    names = tuple(name for name, p in new.named_parameters() if p.requires_grad)
-    return Prompted(new, names, sum(p.numel() for p in new.parameters() if p.requires_grad), total)
+    return Adapted(new, total)
 
 
 class _PromptedBlock(nn.Module):

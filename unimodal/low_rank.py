@@ -7,31 +7,15 @@ Axes: ... any leading axes, I inputs, O outputs, R rank.
 import copy
 import math
 import re
-from dataclasses import dataclass
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Adapted", "adapt", "merge"]
+from unimodal.adapted import Adapted
 
-
-@dataclass(frozen=True)
-class Adapted:
-    """What :func:`adapt` made.
-
-    Args:
-        model: The copy with the low-rank terms.
-        maps: The names of its maps that have one.
-        trained: Parameters that are trained.
-        total: Parameters of the model as it was.
-    """
-
-    model: nn.Module
-    maps: tuple[str, ...]
-    trained: int
-    total: int
+__all__ = ["adapt", "merge"]
 
 
 def adapt(
@@ -66,8 +50,7 @@ def adapt(
         plain = new.get_submodule(name)
         assert isinstance(plain, nn.Linear)
         new.set_submodule(name, _LowRankLinear(plain, rank, 1.0 if alpha is None else alpha / rank))
-    trained = sum(p.numel() for p in new.parameters() if p.requires_grad)
-    return Adapted(new, tuple(found), trained, total)
+    return Adapted(new, total)
 
 
 def merge(model: nn.Module) -> nn.Module:
