@@ -9,7 +9,8 @@ the same number of steps:
     scratch    the same core, trained with the rest
     pictures   the core of small_image_encoder (CIFAR-10 alone), frozen: it never saw another modality
     low rank   the same with trained low-rank terms in its attention
-    guided     the same read by points through the pictures' positions, with guided adapters (point clouds alone)
+    guided     the same read by points through the pictures' positions, with guided adapters (point clouds alone; 256
+               of their points)
     joint      the core of small_multimodal_encoder, frozen; it learned from the training inputs of most problems, too
     shipped    small_multimodal_encoder as it is, core and tokenizer frozen, under one linear layer
 A run is kept in RUN as soon as it is done, and an interrupted command goes on; ``--save`` writes all that RUN holds to
@@ -107,10 +108,11 @@ class Answers:
         return nn.Linear(dim, self.classes)
 
     def samples(self, tokenizer: Any, split: str) -> list[Any]:
-        """Read once: tokenizers of one kind read alike."""
-        if split not in self._samples:
-            self._samples[split] = [tokenizer.read(source) for source in getattr(self.problem, split)]
-        return self._samples[split]
+        """Read once: tokenizers of one kind and one number of points read alike."""
+        key = f"{split} {getattr(tokenizer, 'points', '')}"
+        if key not in self._samples:
+            self._samples[key] = [tokenizer.read(source) for source in getattr(self.problem, split)]
+        return self._samples[key]
 
     def __len__(self) -> int:
         return len(self.problem.train)
@@ -249,7 +251,7 @@ def _shipped(model: Any, modality: str) -> Any:
 
 def _guided(model: Any, modality: str) -> Any:
     source, info = load_with_info("unimodal:small_image_encoder")
-    guided: Any = any2point(info.part, neighbours=16, voxel=0.3, readout=Part(Mean))()
+    guided: Any = any2point(info.part, points=256, groups=32, neighbours=16, voxel=0.3, readout=Part(Mean))()
     transplant(guided, source)  # pyright: ignore[reportArgumentType]
     return guided
 
