@@ -1,8 +1,10 @@
 """The weights that ship do what their cards say, on real data that they were not trained on."""
 
+import importlib
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from unimodal.checkpoint import load_checkpoint
 from unimodal.task import load_task
 
 WEIGHTS = Path(__file__).parents[1] / "unimodal" / "weights"
-FOLDERS = ["small_image_encoder", "classification_cifar10", "segmentation_camvid", "forecaster_ett", "forecasting_ett"]
+RECIPES = str(Path(__file__).parents[1] / "recipes")
+ENCODERS = ["small_image_encoder", "small_multimodal_encoder"]
+FOLDERS = [*ENCODERS, "classification_cifar10", "segmentation_camvid", "forecaster_ett", "forecasting_ett"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -29,14 +33,32 @@ def test_all_weights_together_are_small():
     assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) < 60e6
 
 
-def test_the_encoder_says_that_it_is_trained():
-    model, info = load_checkpoint(WEIGHTS / "small_image_encoder")
+@pytest.mark.parametrize("folder", ENCODERS)
+def test_the_encoder_says_that_it_is_trained(folder):
+    model, info = load_checkpoint(WEIGHTS / folder)
     assert not info.provenance.random(model)
     assert {info.provenance.status(name) for name in model.state_dict()} == {"trained"}
 
 
 def test_both_tasks_stand_on_one_encoder_object():
     assert load_task("classification").module.encoder is load_task("segmentation").module.encoder
+
+
+def test_one_linear_layer_tells_the_digits_of_a_speaker_who_was_never_heard(shared_data, monkeypatch):
+    monkeypatch.syspath_prepend(RECIPES)
+    data, probes = (importlib.import_module(name) for name in ("multimodal_data", "multimodal_probes"))
+    model, _ = load_checkpoint(WEIGHTS / "small_multimodal_encoder")
+    read: Any = model.tokenizer("audio").read
+    said = {
+        part: [(s, digit) for p, s, digit in data.spoken_digits(shared_data) if p == part] for part in ("train", "test")
+    }
+    vectors, labels = {}, {}
+    with torch.no_grad():
+        for part, pairs in (("train", said["train"][::2]), ("test", said["test"])):
+            vectors[part] = probes.embedded(model, "audio", [read(sound) for sound, _ in pairs])
+            labels[part] = torch.tensor([digit for _, digit in pairs])
+    found = probes.probed(vectors["train"], labels["train"], vectors["test"])
+    assert (found == labels["test"]).float().mean() >= 0.9
 
 
 def test_the_classifier_keeps_its_cards_accuracy_on_the_first_thousand_test_pictures(shared_data):
