@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--encoder", default="unimodal:small_image_encoder")
+    parser.add_argument("--encoder", default="unimodal:small_multimodal_encoder")
     parser.add_argument("--only", nargs="+", default=["trained", "random", "scratch", "baselines"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()

@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("encoder", "classification", "segmentation"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--machine", default="one core of a shared AMD EPYC (AVX2), float32")
+    parser.add_argument("--machine", default="one core of a shared AMD EPYC, float32")
     options = parser.parse_args()
     runs = {name: json.loads((getattr(options, name) / "result.json").read_text())
             for name in ("encoder", "classification", "segmentation")}  # fmt: skip
@@ -117,13 +117,15 @@ ENCODER_NOTES = (
 HEAD_WHAT = "A linear head over ten classes on the frozen shared encoder."
 CLASSIFICATION_NOTES = (
     "It answers with one of ten classes whatever it is shown, and cannot say that it does not know. A photograph is"
-    " cropped to its middle square and shrunk to 32 x 32 px first."
+    " cropped to its middle square and shrunk to 32 x 32 px first. The encoder's data have licences of their own: see"
+    " the card of small_multimodal_encoder."
 )
 DENSE_WHAT = "A dense head over eleven street-scene classes on windows of the frozen shared encoder's lattice."
 SEGMENTATION_NOTES = (
     "Trained on views from one car in one city, in daylight and dusk. It knows no indoor scenes and has learned where"
     " things usually are in such a view; elsewhere its labels mean little. Thin things (poles, signs) are"
     " mostly missed. The data's licence allows research and personal use only, and so these weights should be used."
+    " The encoder's data have licences of their own: see the card of small_multimodal_encoder."
 )
 
 

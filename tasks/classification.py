@@ -103,7 +103,7 @@ class Classification:
     summary: ClassVar[str] = "What is in the picture, as class probabilities."
     inputs: ClassVar[tuple[str, ...]] = ("image",)
     outputs: ClassVar[tuple[str, ...]] = ("classes",)
-    encoder: ClassVar[str] = "small_image_encoder"
+    encoder: ClassVar[str] = "small_multimodal_encoder"
     weights: ClassVar[str | None] = "classification_cifar10"
 
     def __init__(self, module: ClassifierModule) -> None:

@@ -104,7 +104,7 @@ class Segmentation:
     summary: ClassVar[str] = "What is where in the picture: one class for every pixel."
     inputs: ClassVar[tuple[str, ...]] = ("image",)
     outputs: ClassVar[tuple[str, ...]] = ("segments", "classes")
-    encoder: ClassVar[str] = "small_image_encoder"
+    encoder: ClassVar[str] = "small_multimodal_encoder"
     weights: ClassVar[str | None] = "segmentation_camvid"
 
     def __init__(self, module: SegmentationModule) -> None:
