@@ -2,7 +2,8 @@
 
     python recipes/joint_measures.py --data DIR --run DIR
 
-DIR (run) is that of recipes/joint_core.py; each set that was trained alone is in DIR/single/NAME (``--only NAME``).
+DIR (run) is that of recipes/joint_core.py; each set that was trained alone is in DIR/single/NAME (``--only NAME``);
+there is no such column for a set that was not.
 What is measured is kept in DIR/measures/NAME.json and not measured again. Of every modality, on held-out inputs:
     probe      accuracy of a logistic regression on the embedding (recipes/multimodal_probes.py)
     retrieval  share of inputs whose second half is nearest to their first among all (chance: 1 / inputs)
@@ -66,7 +67,9 @@ def modality(options: Any, joint: Any, name: str) -> dict[str, Any]:
     data, tokenizer = DATA[name](options.data), joint.tokenizer(name)
     samples, held_out = ([tokenizer.read(s) for s in part] for part in (data.train, data.test))
     keep = SETTINGS.get(name, {}).get("keep", 0.5)
-    models = {"joint": joint, "single": built(options.run / "single" / name), "random": built(None)}
+    models, alone = {"joint": joint, "random": built(None)}, options.run / "single" / name
+    if (alone / "model.safetensors").exists():
+        models["single"] = built(alone)
     found: dict[str, Any] = {k: measured(m, name, samples, held_out, data, keep) for k, m in models.items()}
     found["raw"] = raw(samples, held_out, data)
     if name == "audio":
@@ -142,11 +145,15 @@ def page(model: Any, figures: dict[str, Any]) -> str:
     for name, r in results.items():
         own = steps[PICTURES if name == "image" else name]
         data.append(f"| {name} | {r['data']} | {r['samples']:,} | {own:,} | {r['licence']} |")
-        shares = " | ".join(f"{100 * r[kind]['probe']:.1f}" for kind in ("joint", "single", "random", "raw"))
+        shares = " | ".join(
+            f"{100 * r[kind]['probe']:.1f}" if kind in r else "-" for kind in ("joint", "single", "random", "raw")
+        )
         probes.append(f"| {name} | {r['question']} | {r['held out']:,} | {shares} |")
         if "retrieval" in r["joint"]:
-            found = (1 / r["held out"], *(r[kind]["retrieval"] for kind in ("joint", "single", "random")))
-            retrieved.append(f"| {name} | {r['held out']:,} | {' | '.join(f'{100 * share:.1f}' for share in found)} |")
+            found = " | ".join(
+                f"{100 * r[kind]['retrieval']:.1f}" if kind in r else "-" for kind in ("joint", "single", "random")
+            )
+            retrieved.append(f"| {name} | {r['held out']:,} | {100 / r['held out']:.1f} | {found} |")
     core = sum(p.numel() for p in model.transformer.parameters())
     takes = results["audio"]["joint"]["unheard takes of known speakers"]
     return CARD.format(
