@@ -44,6 +44,7 @@ docs: setup ## write the generated pages of docs/ again (DATA=DIR: neighbours to
 	$(BIN)/python docs/make_systems.py
 	$(BIN)/python docs/make_benchmarks.py
 	$(BIN)/python docs/make_published.py
+	$(BIN)/python docs/make_transfer.py
 	$(BIN)/python docs/make_resolution.py
 	$(BIN)/unimodal conformance --out docs/conformance.md
 	$(if $(DATA),$(BIN)/python docs/make_neighbours.py --data $(DATA) --out out/neighbours)
