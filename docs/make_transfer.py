@@ -132,7 +132,7 @@ def plot(rows: Sequence[dict[str, Any]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {height}" font-family="sans-serif" font-size="13">',
         f'<rect width="900" height="{height}" fill="#ffffff"/>',
     ]
-    for i, (arm, ink) in enumerate(INKS.items()):
+    for i, (arm, ink) in enumerate((a, k) for a, k in INKS.items() if any(arm == a for _, arm in held)):
         x, y = 20 + 290 * (i % 3), 18 + 20 * (i // 3)
         out.append(f'<circle cx="{x}" cy="{y - 4}" r="5" fill="{ink}"/><text x="{x + 11}" y="{y}">{ARMS[arm]}</text>')
     step = 10 if high - low < 120 else 20

@@ -48,14 +48,14 @@ def test_one_linear_layer_tells_the_digits_of_a_speaker_who_was_never_heard(shar
     monkeypatch.syspath_prepend(RECIPES)
     data, probes = (importlib.import_module(name) for name in ("multimodal_data", "multimodal_probes"))
     model, _ = load_checkpoint(WEIGHTS / "small_multimodal_encoder")
-    read: Any = model.tokenizer("audio").read
+    tokenizer: Any = model.tokenizer("audio")
     said = {
         part: [(s, digit) for p, s, digit in data.spoken_digits(shared_data) if p == part] for part in ("train", "test")
     }
     vectors, labels = {}, {}
     with torch.no_grad():
         for part, pairs in (("train", said["train"][::2]), ("test", said["test"])):
-            vectors[part] = probes.embedded(model, "audio", [read(sound) for sound, _ in pairs])
+            vectors[part] = probes.embedded(model, "audio", [tokenizer.read(sound) for sound, _ in pairs])
             labels[part] = torch.tensor([digit for _, digit in pairs])
     found = probes.probed(vectors["train"], labels["train"], vectors["test"])
     assert (found == labels["test"]).float().mean() >= 0.9
