@@ -47,8 +47,8 @@ def test_both_tasks_stand_on_one_encoder_object():
 def test_one_linear_layer_tells_the_digits_of_a_speaker_who_was_never_heard(shared_data, monkeypatch):
     monkeypatch.syspath_prepend(RECIPES)
     data, probes = (importlib.import_module(name) for name in ("multimodal_data", "multimodal_probes"))
-    model, _ = load_checkpoint(WEIGHTS / "small_multimodal_encoder")
-    tokenizer: Any = model.tokenizer("audio")
+    model: Any = load_checkpoint(WEIGHTS / "small_multimodal_encoder")[0]
+    tokenizer = model.tokenizer("audio")
     said = {
         part: [(s, digit) for p, s, digit in data.spoken_digits(shared_data) if p == part] for part in ("train", "test")
     }
