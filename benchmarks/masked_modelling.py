@@ -13,7 +13,6 @@ Exit code 1 when in either dimension the mean over seeds with both targets is no
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -21,11 +20,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.descent import descend
 from benchmarks.paired import save_rows
+from benchmarks.shared_data import SHARED, digits
 from recipes.multimodal_data import ct
 from unimodal.gradient_target import GradientTarget
 from unimodal.masked_decoder import MaskedDecoder
@@ -41,12 +41,10 @@ from unimodal.stems.patch import PatchStem
 from unimodal.stems.tubelet import TubeletStem
 from unimodal.tokenizers.ct import CT
 from unimodal.tokenizers.image import Image
-from unimodal.training import cosine
 from unimodal.weighted import weighted
 
 __all__ = ["main"]
 
-SHARED = Path(os.environ.get("UNIMODAL_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 POINTS, WIDTH, DEPTH, HEADS, RATE = 5.0, 96, 4, 4, 2e-3
 FLAT, DEEP, MASKED = (1, 7, 7), (1, 8, 16, 16), 0.5
 BATCH = {"image": 64, "ct": 32}
@@ -75,15 +73,13 @@ def encoder() -> Any:
 
 def held(folder: Path) -> dict[str, tuple[Tensor, Labelled, Labelled]]:
     """By modality: what to pretrain on, what the probe learns from, and what it is asked."""
-    train, test = (np.load(folder / "mnist" / f"mnist_{kind}.npz") for kind in ("train", "test"))
-    digits = [torch.from_numpy(part["image"]).float()[:, None] / 127.5 - 1 for part in (train, test)]
-    names = [torch.from_numpy(part["label"]).long() for part in (train, test)]
+    (x, y), (test_x, test_y) = (digits(folder / "mnist", split) for split in ("train", "test"))
     scans, tokenizer = ct(folder), encoder().tokenizer("ct")
     blocks = [tokenizer.collate([tokenizer.read(s) for s in part]).data for part in (scans.train, scans.test)]
     middle = [torch.tensor(part) for part in (scans.train_labels, scans.test_labels)]
     known = middle[0] >= 0
     return {
-        "image": (digits[0][:8000], (digits[0][:2000], names[0][:2000]), (digits[1][:2000], names[1][:2000])),
+        "image": (x[:8000], (x[:2000], y[:2000]), (test_x[:2000], test_y[:2000])),
         "ct": (blocks[0], (blocks[0][known], middle[0][known]), (blocks[1], middle[1])),
     }
 
@@ -94,20 +90,18 @@ def pretrained(targets: Mapping[str, Part], data: dict, *, steps: int, seed: int
     model = encoder()
     decoder = Part(MaskedDecoder, width=64, core=pre_norm(depth=1, heads=4, hidden=128))
     task = MaskedModelling(WIDTH, patches=(FLAT, DEEP), targets=targets, masked=MASKED, decoder=decoder)
-    optimizer = torch.optim.AdamW([*model.parameters(), *task.parameters()], lr=RATE, weight_decay=0.05)
     turn = weighted({name: len(parts[0]) for name, parts in data.items()}, {"image": 1, "ct": 1}, BATCH, seed)
-    rate, losses = cosine(0.1), []
-    for step in range(steps):
+
+    def loss(step: int) -> Tensor:
         torch.manual_seed(seed * 1_000_003 + step)
         name, indices = turn(step)
-        optimizer.param_groups[0]["lr"] = RATE * rate(step / steps)
-        loss = task(model, Batch(name, data[name][0][indices]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-        if step % 100 == 99:
-            print(f"\rseed {seed}, {' and '.join(targets)}: step {step + 1}/{steps}", end="", file=sys.stderr)
+        return task(model, Batch(name, data[name][0][indices]))
+
+    trained, losses = [*model.parameters(), *task.parameters()], []
+    for value in descend(trained, loss, steps=steps, rate=RATE, warmup=0.1, clip=None):
+        losses.append(value)
+        if len(losses) % 100 == 0:
+            print(f"\rseed {seed}, {' and '.join(targets)}: step {len(losses)}/{steps}", end="", file=sys.stderr)
     print(file=sys.stderr)
     return model, statistics.mean(losses[-50:])
 

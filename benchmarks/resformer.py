@@ -11,19 +11,19 @@ the same order. Exit code 1 when the mean over seeds at 20 px or 40 px is not 5 
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.descent import descend
 from benchmarks.paired import save_rows
+from benchmarks.shared_data import SHARED, digits
 from unimodal.attention.local_values import LocalValues
 from unimodal.attention.softmax import SoftmaxAttention
 from unimodal.block import Block
@@ -41,12 +41,10 @@ from unimodal.sample import Batch
 from unimodal.size_window import size_window
 from unimodal.stems.patch import PatchStem
 from unimodal.tokenizers.image import Image
-from unimodal.training import cosine
 from unimodal.transformer import Transformer
 
 __all__ = ["main"]
 
-SHARED = Path(os.environ.get("UNIMODAL_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 WIDTH, HEADS, DEPTH, PATCH, BATCH, POINTS = 48, 3, 3, 4, 16, 5.0
 SEEN, ALONE, READ = (32, 24, 16), (24,), (12, 16, 20, 24, 28, 32, 40, 48)
 UNSEEN = (20, 40)
@@ -83,12 +81,6 @@ def reader(position: Part | None, local: bool) -> Any:
     )
 
 
-def digits(file: Path) -> tuple[Tensor, Tensor]:
-    """Pictures (N, 1, 28, 28) from -1 to 1, and their labels."""
-    held = np.load(file)
-    return torch.tensor(held["image"])[:, None].float() / 127.5 - 1, torch.tensor(held["label"]).long()
-
-
 def at(x: Tensor, size: int) -> Batch:
     """The digits resized, smaller ones through a low-pass."""
     return Batch("image", F.interpolate(x, size=(size, size), mode="bilinear", antialias=True))
@@ -98,18 +90,16 @@ def learned(name: str, x: Tensor, y: Tensor, steps: int, seed: int) -> Any:
     """AdamW with a warm-up and a cosine."""
     sizes, position, local, weight, count = RUNS[name]
     torch.manual_seed(seed)
-    model, objective, schedule = reader(position, local), ScaleConsistency(weight=weight), cosine()
+    model, objective = reader(position, local).train(), ScaleConsistency(weight=weight)
     draw = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
-    model.train()
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 2e-3 * schedule(step / steps)
+
+    def loss(step: int) -> Tensor:
         chosen = torch.randint(len(x), (BATCH,), generator=draw)
         batches = [at(x[chosen], size) for size in size_window(sizes, step, count=count)]
-        optimizer.zero_grad()
-        objective(model, batches, y[chosen]).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
+        return objective(model, batches, y[chosen])
+
+    for _ in descend(model.parameters(), loss, steps=steps, rate=2e-3, clip=5.0):
+        pass
     return model.eval()
 
 
@@ -136,8 +126,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not (options.data / "mnist_train.npz").is_file():
         parser.error(f"{options.data} has no mnist_train.npz; say with --data where it is")
     torch.set_num_threads(1)
-    x, y = digits(options.data / "mnist_train.npz")
-    test_x, test_y = (t[:1000] for t in digits(options.data / "mnist_test.npz"))
+    x, y = digits(options.data, "train")
+    test_x, test_y = (t[:1000] for t in digits(options.data, "test"))
     rows: list[dict[str, Any]] = []
     for seed in range(options.seeds):
         for name in options.only:

@@ -30,6 +30,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.descent import descend
 from benchmarks.paired import save_rows
 from benchmarks.transfer_sets import PROBLEMS, ROOT, Problem, recipes
 from unimodal.low_rank import adapt
@@ -39,7 +40,7 @@ from unimodal.pretrained import load, load_with_info
 from unimodal.readouts.mean import Mean
 from unimodal.recipes.any2point import any2point
 from unimodal.recipes.small_multimodal_encoder import small_multimodal_encoder
-from unimodal.training import cosine, shuffled
+from unimodal.training import shuffled
 from unimodal.transplant import transplant
 
 __all__ = ["main"]
@@ -194,7 +195,13 @@ def run(held: Any, arm: str, seed: int, steps: int) -> dict[str, Any]:
         scores, steps = (found == held.wanted).float().tolist(), 0
     else:
         batch = OF_MANY_TOKENS.get(held.modality, BATCH)
-        _train(lambda indices: held.loss(prepared, head, indices), len(held), batch, trained, prepared, seed, steps)
+        draw = shuffled(len(held), min(batch, len(held)), seed)
+        prepared.train()
+        for _ in descend(
+            trained, lambda step: held.loss(prepared, head, draw(step)), steps=steps, rate=RATE, decay=0.01, warmup=0.1
+        ):
+            pass
+        prepared.eval()
         with torch.no_grad():
             scores = held.scores(prepared, head)
     return {
@@ -206,23 +213,6 @@ def run(held: Any, arm: str, seed: int, steps: int) -> dict[str, Any]:
         "batch": OF_MANY_TOKENS.get(held.modality, BATCH),
         "spent_s": round(time.process_time() - start, 1),
     }
-
-
-def _train(
-    loss: Callable[[Tensor], Tensor], items: int, batch: int, trained: list, model: nn.Module, seed: int, steps: int
-) -> None:
-    draw, schedule = shuffled(items, min(batch, items), seed), cosine(0.1)
-    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.01)
-    model.train()
-    for step in range(steps):
-        value = loss(draw(step))
-        value.backward()
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * schedule(step / steps)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    model.eval()
 
 
 def _model(modality: str) -> Any:

@@ -19,7 +19,6 @@ when for any seed the 95 % interval of a share of new pairs includes chance or l
 """
 
 import argparse
-import os
 import random
 import statistics
 import sys
@@ -29,11 +28,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.descent import descend
 from benchmarks.paired import save_rows
+from benchmarks.shared_data import SHARED, digits
 from unimodal.model import Model
 from unimodal.norms.layer import LayerNorm
 from unimodal.objectives.captioning import Captioning
@@ -48,12 +48,10 @@ from unimodal.sample import Batch, Sample
 from unimodal.stems.patch import PatchStem
 from unimodal.tokenizers.image import Image
 from unimodal.tokenizers.text import Text
-from unimodal.training import cosine
 from unimodal.vocabulary import Vocabulary
 
 __all__ = ["main"]
 
-SHARED = Path(os.environ.get("UNIMODAL_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 WIDTH, HEADS, DEPTH, PATCH, BATCH, RATE = 96, 4, 4, 7, 48, 2e-3
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SENTENCE = "a {} on the left and a {} on the right"
@@ -111,12 +109,11 @@ class Data:
         self.draw = random.Random(seed)
         captions = parquet.read_table(folder / "multi30k_text" / "train.parquet", columns=["en"])["en"].to_pylist()
         self.captions = [text.lower().replace(".", " ").replace(",", " ") for text in captions]
-        self.digits = {part: self._digits(folder / "mnist" / f"mnist_{part}.npz") for part in ("train", "test")}
+        self.digits = {part: self._digits(folder / "mnist", part) for part in ("train", "test")}
 
     @staticmethod
-    def _digits(file: Path) -> list[Tensor]:
-        held = np.load(file)
-        x, y = torch.tensor(held["image"])[:, None].float() / 127.5 - 1, torch.tensor(held["label"])
+    def _digits(folder: Path, split: str) -> list[Tensor]:
+        x, y = digits(folder, split)
         return [x[y == digit] for digit in range(10)]
 
     def one(self, digit: int | None, part: str) -> Tensor:
@@ -174,19 +171,17 @@ class Lesson:
     def train(self, steps: int) -> dict[str, float]:
         """AdamW with a warm-up and a cosine; the mean loss of each task in the last fifth."""
         parameters = [*self.model.parameters(), *self.likelihood.parameters()]
-        optimizer, schedule = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.05), cosine()
         self.model.train()
         late: dict[str, list[float]] = {task: [] for task in TASKS}
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = RATE * schedule(step / steps)
-            (task,) = self.data.draw.choices(list(TASKS), list(TASKS.values()))
-            loss = self.loss(task)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
+        tasks: list[str] = []
+
+        def loss(step: int) -> Tensor:
+            tasks.extend(self.data.draw.choices(list(TASKS), list(TASKS.values())))
+            return self.loss(tasks[step])
+
+        for step, value in enumerate(descend(parameters, loss, steps=steps, rate=RATE)):
             if step >= 0.8 * steps:
-                late[task].append(loss.item())
+                late[tasks[step]].append(value)
         self.model.eval()
         return {task: round(statistics.mean(losses), 3) for task, losses in late.items() if losses}
 

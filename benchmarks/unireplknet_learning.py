@@ -10,7 +10,6 @@ each test set, and deployed not one prediction changed.
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -22,12 +21,12 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.paired import save_rows
+from benchmarks.shared_data import SHARED
 from unimodal.recipes.unireplknet import unireplknet
 from unimodal.reparameterize import reparameterize
 
 __all__ = ["main"]
 
-SHARED = Path(os.environ.get("UNIMODAL_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 GOAL, BATCH = 0.9, 32
 
 
