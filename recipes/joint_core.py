@@ -17,6 +17,7 @@ interrupted command goes on, to the bit. Measure with recipes/joint_measures.py.
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +163,7 @@ def trained(data: Path, run: Path, *, only: str | None = None, whole: int = STEP
         evaluate=(lambda: {"top1": joint.top1(*(part[:2000] for part in pictures))}) if pictures else None,
         evaluate_every=steps // 7,
     )
-    counts: dict[str, int] = {}
-    for step in range(steps):
-        counts[turn(step)[0]] = counts.get(turn(step)[0], 0) + 1
+    counts = Counter(turn(step)[0] for step in range(steps))
     write_weights(run / "model.safetensors", {k: v.detach().clone() for k, v in model.state_dict().items()})
     result: dict[str, Any] = {"steps": steps, "spent_s": round(spent_s, 1), "steps_of_set": counts}
     if pictures:

@@ -6,6 +6,8 @@ github.com/Ivan-Tang-3D/Any2Point, models/backbone/pointvit.py and models/peft_m
 Axes: B batch, N tokens, D width, M views, P axes of the table, L rows of the table, C corners around a place.
 """
 
+import math
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -60,10 +62,7 @@ class VirtualProjection(nn.Module):
         if not 1 <= views <= MOST:
             raise ValueError(f"views must be 1 to {MOST}, not {views}")
         self.grid, self.views, self.reference_quirks = tuple(grid), views, reference_quirks
-        cells = 1
-        for n in self.grid:
-            cells *= n
-        self.register_buffer("table", nn.init.trunc_normal_(torch.empty(cells, dim), std=0.02))
+        self.register_buffer("table", nn.init.trunc_normal_(torch.empty(math.prod(self.grid), dim), std=0.02))
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
         rows = Tokens(x, side).padded()
