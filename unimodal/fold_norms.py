@@ -14,6 +14,7 @@ from torch import Tensor
 from unimodal.block import Block
 from unimodal.ffns.gated import Gated
 from unimodal.ffns.plain import Plain
+from unimodal.folding import preceded, scaled
 from unimodal.kernels.norm import norm as normed
 from unimodal.mixers.full import Full
 from unimodal.model import Model
@@ -73,38 +74,20 @@ def _fold(block: Any) -> None:
     if type(ffn) not in (Plain, Gated, type(None)):
         raise ValueError(f"norms fold into the feed-forwards Plain and Gated, not {type(ffn).__name__}")
     norm_ffn = block.norm_mixer if block.layout == "parallel" else block.norm_ffn
-    mixer.to_qkv = _reading(mixer.to_qkv, block.norm_mixer)
+    mixer.to_qkv = preceded(mixer.to_qkv, *_affine(block.norm_mixer))
     if ffn is not None:
-        ffn.to_hidden = _reading(ffn.to_hidden, norm_ffn)
+        ffn.to_hidden = preceded(ffn.to_hidden, *_affine(norm_ffn))
     block.norm_mixer = _Nothing()
     block.norm_ffn = None if block.norm_ffn is None else _Nothing()
-
-
-def _reading(plain: nn.Linear, norm: Any) -> nn.Linear:
-    factor_D, shift_D = _affine(norm)
-    weight, old = plain.weight, plain.bias
-    made = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device, dtype=weight.dtype)
-    made.weight.copy_(weight.double() * factor_D)
-    made.bias.copy_(weight.double() @ shift_D + (0.0 if old is None else old.double()))
-    return made.train(plain.training)
 
 
 def _fold_sequence(sequence: nn.Sequential) -> int:
     folded = 0
     for i in range(len(sequence) - 1):
         if type(sequence[i]) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d) and _foldable(sequence[i + 1]):
-            sequence[i], sequence[i + 1] = _writing(sequence[i], sequence[i + 1]), nn.Identity()
+            sequence[i], sequence[i + 1] = scaled(sequence[i], *_affine(sequence[i + 1])), nn.Identity()
             folded += 1
     return folded
-
-
-def _writing(plain: Any, norm: Any) -> nn.Module:
-    (factor_D, shift_D), made = _affine(norm), copy.deepcopy(plain)
-    made.weight.copy_(plain.weight.double() * factor_D.reshape(-1, *(1,) * (plain.weight.ndim - 1)))
-    if made.bias is None:
-        made.bias = nn.Parameter(made.weight.new_empty(len(factor_D)))
-    made.bias.copy_(shift_D if plain.bias is None else shift_D + factor_D * plain.bias.double())
-    return made
 
 
 def _foldable(norm: Any) -> bool:

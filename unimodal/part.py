@@ -23,6 +23,7 @@ _CORE = {
     "token_slices": ("unimodal.token_slices", "TokenSlices"),
     "weighted_residual": ("unimodal.weighted_residual", "WeightedResidual"),
     "residual": ("unimodal.residual", "Residual"),
+    "chain": ("unimodal.chain", "Chain"),
     "downsampling": ("unimodal.downsampling", "Downsampling"),
     "pyramid": ("unimodal.pyramid", "Pyramid"),
     "token_picture": ("unimodal.token_picture", "TokenPicture"),

@@ -5,13 +5,12 @@ arXiv:2201.03545, sec. 2.4; layer scale: Touvron et al. 2021, arXiv:2103.17239, 
 Axes: B rows, N tokens, D width.
 """
 
-from typing import Any
-
 import torch
 import torch.nn as nn
 from torch import Tensor
 
 from unimodal.drop_path import drop_path
+from unimodal.folding import folded_row
 from unimodal.part import Part
 from unimodal.sharing_copy import sharing_copy
 from unimodal.side import Side
@@ -58,16 +57,12 @@ class Residual(nn.Module):
         return x + (drop_path(h, self.drop_path, side) if self.training and self.drop_path else h)
 
     def deployed(self) -> "Residual":
-        """The same outputs in use, with norms that are affine then, and s, in the maps in front of them.
+        """The same outputs in use, with norms that are affine then, and s, in the maps beside them.
 
-        A norm folds if it has ``affine()``, a map takes it in if it has ``scaled(factor, shift)``.
+        See :func:`~unimodal.folding.folded_row` for the norms.
         """
-        made, parts = sharing_copy(self), []
-        for part in list[Any](made.branch):
-            if parts and hasattr(part, "affine") and hasattr(parts[-1], "scaled"):
-                parts[-1] = parts[-1].scaled(*part.affine())
-            else:
-                parts.append(part)
+        made = sharing_copy(self)
+        parts = folded_row(made.branch)
         if made.scale is not None and hasattr(parts[-1], "scaled"):
             scale_D = made.scale.detach().double()
             parts[-1], made.scale = parts[-1].scaled(scale_D, torch.zeros_like(scale_D)), None

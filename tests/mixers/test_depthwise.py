@@ -89,3 +89,17 @@ def test_a_lattice_of_other_than_two_axes_is_refused():
 def test_a_mask_or_an_order_is_refused(constraint):
     with pytest.raises(ValueError, match=next(iter(constraint))):
         Depthwise(4)(torch.randn(1, 6, 4), Side(grid=(2, 3), **constraint))
+
+
+def test_a_kernel_of_three_axes_convolves_clips():
+    mixer, x = randomised(3, kernel=(3, 5, 1)), torch.randn(2, 4 * 5 * 6, 3, dtype=torch.float64)
+    map_out = F.conv3d(x.mT.unflatten(-1, (4, 5, 6)), mixer.weight, mixer.bias, padding=(1, 2, 0), groups=3)
+    torch.testing.assert_close(mixer(x, Side(grid=(4, 5, 6))), map_out.flatten(2).mT)
+    with pytest.raises(ValueError, match="three axes is needed here, not \\(4, 30\\)"):
+        mixer(x, Side(grid=(4, 30)))
+
+
+@pytest.mark.parametrize("kernel", [(3,), (3, 3, 3, 3)])
+def test_a_kernel_of_other_axes_is_refused(kernel):
+    with pytest.raises(ValueError, match="two axes or three"):
+        Depthwise(4, kernel=kernel)

@@ -12,6 +12,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.activation import activation as activation_named
+from unimodal.folding import preceded, scaled
 from unimodal.norms.global_response import GlobalResponseNorm
 from unimodal.part import Part
 from unimodal.sharing_copy import sharing_copy
@@ -73,9 +74,12 @@ class HiddenNorm(nn.Module):
 
     def scaled(self, factor_D: Tensor, shift_D: Tensor) -> "HiddenNorm":
         """The map whose output is ``factor_D`` times this one's plus ``shift_D``, both in float64."""
-        made, old = sharing_copy(self), self.to_out
-        made.to_out = nn.Linear(old.in_features, old.out_features).to(old.weight).train(self.training)
-        with torch.no_grad():
-            made.to_out.weight.copy_(old.weight.double() * factor_D[:, None])
-            made.to_out.bias.copy_(shift_D if old.bias is None else shift_D + factor_D * old.bias.double())
+        made = sharing_copy(self)
+        made.to_out = scaled(self.to_out, factor_D, shift_D)
+        return made
+
+    def preceded(self, factor_D: Tensor, shift_D: Tensor) -> "HiddenNorm":
+        """The map that gives of x what this one gives of ``factor_D`` x + ``shift_D``, both in float64."""
+        made = sharing_copy(self)
+        made.to_hidden = preceded(self.to_hidden, factor_D, shift_D)
         return made

@@ -9,6 +9,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.activation import activation as activation_named
+from unimodal.folding import preceded, scaled
+from unimodal.sharing_copy import sharing_copy
 from unimodal.side import Side
 
 __all__ = ["Plain"]
@@ -48,3 +50,15 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
         return self.to_out(self.activation(self.to_hidden(x)))
+
+    def scaled(self, factor_D: Tensor, shift_D: Tensor) -> "Plain":
+        """The map whose output is ``factor_D`` times this one's plus ``shift_D``, both in float64."""
+        made = sharing_copy(self)
+        made.to_out = scaled(self.to_out, factor_D, shift_D)
+        return made
+
+    def preceded(self, factor_D: Tensor, shift_D: Tensor) -> "Plain":
+        """The map that gives of x what this one gives of ``factor_D`` x + ``shift_D``, both in float64."""
+        made = sharing_copy(self)
+        made.to_hidden = preceded(self.to_hidden, factor_D, shift_D)
+        return made
