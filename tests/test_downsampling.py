@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from unimodal.downsampling import Downsampling
+from unimodal.norms.batch import BatchNorm
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
 from unimodal.side import Side
@@ -93,3 +94,45 @@ def test_tokens_without_a_lattice_are_refused():
 def test_causal_order_is_refused():
     with pytest.raises(ValueError, match="causal"):
         Downsampling(3, width=4)(Tokens(torch.randn(1, 12, 3), Side(grid=(3, 4), causal=True)))
+
+
+def test_clips_keep_their_frames_where_the_stride_says_so():
+    shrink = of(kernel=(1, 2, 2), stride=(1, 2, 2), padding=0, behind=None)
+    x = torch.randn(2, 3 * 4 * 6, 3, dtype=torch.float64)
+    made = shrink(Tokens(x, Side(grid=(3, 4, 6))))
+    how = shrink.convolution
+    expected = F.conv3d(x.mT.unflatten(-1, (3, 4, 6)), how.weight, how.bias, stride=(1, 2, 2))
+    torch.testing.assert_close(made.x, expected.flatten(2).mT)
+    assert made.side.grid == (3, 2, 3)
+    assert shrink.stride == (1, 2, 2)
+
+
+def test_groups_of_channels_do_not_see_one_another():
+    shrink, x = of(4, width=6, groups=2, behind=None), torch.randn(1, 20, 4, dtype=torch.float64)
+    other = x.clone()
+    other[..., 2:] += 1.0
+    y, z = (shrink(Tokens(t, Side(grid=(4, 5)))).x for t in (x, other))
+    assert torch.equal(y[..., :3], z[..., :3])
+    assert not torch.equal(y[..., 3:], z[..., 3:])
+
+
+def test_a_batch_norm_behind_goes_into_the_convolution_for_use():
+    shrink = of(behind=Part(BatchNorm), bias=False).eval()
+    torch.nn.init.uniform_(shrink.behind.running_var, 0.3, 2.0)
+    torch.nn.init.normal_(shrink.behind.running_mean)
+    tokens = Tokens(torch.randn(2, 20, 3, dtype=torch.float64), Side(grid=(4, 5)))
+    deployed = shrink.deployed()
+    assert deployed.behind is None
+    torch.testing.assert_close(deployed(tokens).x, shrink(tokens).x, rtol=0, atol=1e-12)
+    assert shrink.behind is not None
+
+
+@pytest.mark.parametrize("options", [{"kernel": (3, 3), "stride": (1, 2, 2)}, {"kernel": (3,)}])
+def test_sizes_of_different_axes_are_refused(options):
+    with pytest.raises(ValueError, match="of two or three axes, the same for all"):
+        Downsampling(3, width=4, **options)
+
+
+def test_groups_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="groups must divide the widths 3 and 4, not 2"):
+        Downsampling(3, width=4, groups=2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unimodal.drop_path import drop_path
+from unimodal.drop_path import drop_path, ramp
 from unimodal.side import Side
 
 
@@ -43,3 +43,10 @@ def test_the_dtype_is_kept_and_dropped_sequences_get_no_gradient():
     out.sum().backward()
     assert branch.grad is not None
     assert torch.equal(branch.grad, out.detach())
+
+
+def test_rates_grow_linearly_over_the_blocks_of_all_stages():
+    rates = ramp((1, 2, 2), 0.2)
+    assert [len(stage) for stage in rates] == [1, 2, 2]
+    assert sum(rates, ()) == pytest.approx((0.0, 0.05, 0.1, 0.15, 0.2))
+    assert ramp((1,), 0.3) == ((0.0,),)

@@ -106,3 +106,12 @@ def test_stages_without_one_part_fewer_between_them_are_refused(stages, between)
 def test_depths_that_do_not_exist_are_refused(depths):
     with pytest.raises(ValueError, match=r"depths must ascend within 0\.\.3"):
         built().features(Tokens(torch.randn(1, 4, 4, dtype=torch.float64), Side(grid=(2, 2))), depths)
+
+
+def test_strides_of_clips_are_one_number_an_axis():
+    stage = Part(Transformer, depth=1, blocks=ATTENDED)
+    between = Part(Downsampling, width=4, kernel=(1, 2, 2), stride=(1, 2, 2), padding=0)
+    pyramid: Any = Pyramid(4, stages=(stage,) * 3, between=(between,) * 2)
+    assert pyramid.strides == (1, 1, (1, 2, 2), (1, 4, 4))
+    features = pyramid.features(Tokens(torch.randn(1, 3 * 8 * 8, 4), Side(grid=(3, 8, 8))), [1, 2, 3])
+    assert [f.side.grid for f in features] == [(3, 8, 8), (3, 4, 4), (3, 2, 2)]

@@ -5,11 +5,13 @@ Source: Huang et al. 2016, arXiv:1603.09382, eq. 2; scaling the kept branches in
 Axes: B rows, N tokens, D width, S sequences.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from unimodal.side import Side
 
-__all__ = ["drop_path"]
+__all__ = ["drop_path", "ramp"]
 
 
 def drop_path(branch: Tensor, rate: float, side: Side) -> Tensor:
@@ -23,3 +25,9 @@ def drop_path(branch: Tensor, rate: float, side: Side) -> Tensor:
     lengths = side.cu_seqlens.diff()
     kept_S = branch.new_empty(len(lengths)).bernoulli_(keep) / keep
     return branch * kept_S.repeat_interleave(lengths)[None, :, None]
+
+
+def ramp(depths: Sequence[int], rate: float) -> tuple[tuple[float, ...], ...]:
+    """The rates of the blocks of stages of ``depths`` blocks: linear over all, from 0 to ``rate``."""
+    last, firsts = max(sum(depths) - 1, 1), [sum(depths[:i]) for i in range(len(depths))]
+    return tuple(tuple(rate * (first + i) / last for i in range(n)) for first, n in zip(firsts, depths, strict=True))

@@ -23,8 +23,8 @@ class Pyramid(nn.Module):
     lies between two of them says how wide the tokens become and by how much each axis of the lattice shrinks
     (``width``, ``stride``). Lattices of every size go through, odd ones too: each feature's own side says its lattice.
 
-    ``strides[i]`` is how many cells of the incoming lattice one of :meth:`features` ``[i]`` spans along an axis, and
-    ``widths[i]`` its width, 0 being what comes in.
+    ``strides[i]`` is how many cells of the incoming lattice one of :meth:`features` ``[i]`` spans along an axis (one
+    number an axis where what lies between has one), and ``widths[i]`` its width, 0 being what comes in.
 
     Args:
         dim: Width D of the tokens that come in and of the first stage.
@@ -44,13 +44,13 @@ class Pyramid(nn.Module):
         if not stages or len(between) != len(stages) - 1:
             raise ValueError(f"{len(stages)} stages need {max(len(stages) - 1, 1)} parts between, not {len(between)}")
         self.stages, self.between = nn.ModuleList([stages[0](dim)]), nn.ModuleList()
-        widths, strides = [dim, dim], [1, 1]
+        widths, strides = [dim, dim], list[Any]([1, 1])
         for stage, shrink in zip(stages[1:], between, strict=True):
             made: Any = shrink(widths[-1])
             self.between.append(made)
             self.stages.append(stage(made.width))
             widths.append(made.width)
-            strides.append(strides[-1] * made.stride)
+            strides.append(_times(strides[-1], made.stride))
         self.widths, self.strides, self.width = tuple(widths), tuple(strides), widths[-1]
 
     def forward(self, tokens: Tokens) -> Tokens:
@@ -66,3 +66,11 @@ class Pyramid(nn.Module):
             tokens = self.stages[i - 1](tokens if i == 1 else self.between[i - 2](tokens))
             kept += [tokens] * list(depths).count(i)
         return kept
+
+
+def _times(before: int | tuple[int, ...], stride: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    """The product, one number an axis if one of them has that."""
+    axes = max(1 if isinstance(n, int) else len(n) for n in (before, stride))
+    rows = ((n,) * axes if isinstance(n, int) else n for n in (before, stride))
+    made = tuple(a * b for a, b in zip(*rows, strict=True))
+    return made[0] if axes == 1 else made

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from unimodal.catalog import catalog
 from unimodal.downsampling import Downsampling
+from unimodal.drop_path import ramp
 from unimodal.ffns.hidden_norm import HiddenNorm
 from unimodal.mixers.depthwise import Depthwise
 from unimodal.mixers.dilated_reparam import DilatedReparam
@@ -90,14 +91,13 @@ def unireplknet(
     if image < 4 or image % 4:
         raise ValueError(f"image must be a multiple of 4 px, not {image}")
     depths, width, kernels = _SIZES[size]
-    stages, first, last = [], 0, max(sum(depths) - 1, 1)
-    for depth, pattern in zip(depths, ((3,), _STEADY, kernels, _STEADY), strict=True):
-        rates = [drop_path * (first + i) / last for i in range(depth)] if drop_path else [0.0] * len(pattern)
+    stages = []
+    for pattern, rates in zip(((3,), _STEADY, kernels, _STEADY), ramp(depths, drop_path), strict=True):
+        rates = rates if drop_path else (0.0,) * len(pattern)
         blocks = [
             _block(pattern[i % len(pattern)], rate, layer_scale, deployed=deployed) for i, rate in enumerate(rates)
         ]
-        stages.append(Part(Transformer, depth=depth, blocks=tuple(blocks)))
-        first += depth
+        stages.append(Part(Transformer, depth=depths[len(stages)], blocks=tuple(blocks)))
     between = tuple(Part(Downsampling, width=width * 2**i) for i in (1, 2, 3))
     core = Part(Pyramid, stages=tuple(stages), between=between)
     readout = Part(Head, pool=Part(Mean), norm=Part(LayerNorm), width=classes)
