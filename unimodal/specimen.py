@@ -12,6 +12,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from unimodal.downsampling import Downsampling
+from unimodal.mixers.full import Full
+from unimodal.norms.batch import BatchNorm
 from unimodal.part import Part
 from unimodal.readouts.mean import Mean
 from unimodal.side import Side
@@ -22,7 +25,18 @@ __all__ = ["DIM", "GRIDS", "PREFIX", "REQUIRED", "Specimen", "changed", "padded"
 DIM, HEADS, PREFIX, GRID, GRIDS = 24, 3, 2, (2, 3), ((2, 3), (3, 4), (1, 2))
 
 # What a required keyword parameter gets when nothing is given, by the parameter's name.
-REQUIRED = MappingProxyType({"heads": HEADS, "width": DIM // HEADS, "grid": GRID, "pool": Part(Mean)})
+REQUIRED = MappingProxyType(
+    {
+        "heads": HEADS,
+        "width": DIM // HEADS,
+        "grid": GRID,
+        "pool": Part(Mean),
+        "mixer": Part(Full, heads=HEADS),
+        "reduce": Part(Downsampling, width=DIM),
+        "parts": (Part(BatchNorm),),
+        "readout": Part(Mean),
+    }
+)
 
 
 class Specimen:
