@@ -16,6 +16,7 @@ from unimodal.block import Block
 from unimodal.catalog import catalog
 from unimodal.ffns.plain import Plain
 from unimodal.mixers.full import Full
+from unimodal.image_pyramid import COLOURS
 from unimodal.model import Model
 from unimodal.norms.progressive_batch import ProgressiveBatchNorm
 from unimodal.part import Part
@@ -73,8 +74,7 @@ def slab_deit(
                 catalog("tokenizers")["image"],
                 stem=Part(PatchStem, patch=patch),
                 size=image,
-                mean=(0.485, 0.456, 0.406),
-                std=(0.229, 0.224, 0.225),
+                **COLOURS,
                 crop_fraction=0.875,
             )
         },

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from unimodal.attention.softmax import SoftmaxAttention
 from unimodal.attention.token_performer import TokenPerformerAttention
 from unimodal.catalog import catalog
+from unimodal.image_pyramid import COLOURS
 from unimodal.model import Model
 from unimodal.part import Part
 from unimodal.positions.numbered import Numbered
@@ -90,8 +91,7 @@ def t2t_vit(
                 catalog("tokenizers")["image"],
                 stem=stem,
                 size=image,
-                mean=(0.485, 0.456, 0.406),
-                std=(0.229, 0.224, 0.225),
+                **COLOURS,
                 crop_fraction=0.9,
             )
         },

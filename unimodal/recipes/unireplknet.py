@@ -16,6 +16,7 @@ from unimodal.catalog import catalog
 from unimodal.downsampling import Downsampling
 from unimodal.drop_path import ramp
 from unimodal.ffns.hidden_norm import HiddenNorm
+from unimodal.image_pyramid import COLOURS
 from unimodal.mixers.depthwise import Depthwise
 from unimodal.mixers.dilated_reparam import DilatedReparam
 from unimodal.mixers.squeeze_excitation import SqueezeExcitation
@@ -52,7 +53,6 @@ _SIZES = MappingProxyType(
         "xl": ((3, 3, 27, 3), 256, _THIRD),
     }
 )
-_COLOURS = MappingProxyType({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)})
 
 
 def unireplknet(
@@ -116,7 +116,7 @@ def _block(kernel: int, rate: float, layer_scale: float | None, *, deployed: boo
 
 def _image(width: int, core: Part, image: int) -> dict:
     tokenizer = Part(
-        catalog("tokenizers")["image"], stem=Part(HalvingConvolutionStem), size=image, crop_fraction=0.875, **_COLOURS
+        catalog("tokenizers")["image"], stem=Part(HalvingConvolutionStem), size=image, crop_fraction=0.875, **COLOURS
     )
     return {"dim": width, "tokenizers": {"image": tokenizer}, "transformer": core}
 
@@ -127,7 +127,7 @@ def _audio(width: int, core: Part, image: int) -> dict:
 
 
 def _video(width: int, core: Part, image: int) -> dict:
-    tokenizer = Part(catalog("tokenizers")["video"], stem=Part(TiledFramesStem), frames=16, size=image, **_COLOURS)
+    tokenizer = Part(catalog("tokenizers")["video"], stem=Part(TiledFramesStem), frames=16, size=image, **COLOURS)
     return {"dim": width, "tokenizers": {"video": tokenizer}, "transformer": core}
 
 
