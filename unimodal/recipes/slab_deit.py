@@ -15,8 +15,8 @@ from unimodal.attention.simplified_linear import SimplifiedLinearAttention
 from unimodal.block import Block
 from unimodal.catalog import catalog
 from unimodal.ffns.plain import Plain
-from unimodal.mixers.full import Full
 from unimodal.image_pyramid import COLOURS
+from unimodal.mixers.full import Full
 from unimodal.model import Model
 from unimodal.norms.progressive_batch import ProgressiveBatchNorm
 from unimodal.part import Part
