@@ -1,6 +1,8 @@
 """The stem ``overlapping_patch`` against its equation, the published count of a spectrogram, and its limit."""
 
+import pytest
 import torch
+import torch.nn.functional as F
 
 from unimodal.stems.overlapping_patch import OverlappingPatchStem
 from unimodal.stems.patch import PatchStem
@@ -40,3 +42,19 @@ def test_a_picture_smaller_than_the_patch_has_no_cells():
 
 def test_without_a_bias_a_dark_picture_gives_nothing():
     assert not OverlappingPatchStem(6, bias=False)(torch.zeros(1, 3, 16, 16)).any()
+
+
+@pytest.mark.parametrize("sizes", [(12, 8), (11, 13)])
+def test_padding_is_zeros_around_the_picture(sizes):
+    padded = OverlappingPatchStem(5, patch=7, stride=4, padding=2)
+    bare = OverlappingPatchStem(5, patch=7, stride=4)
+    bare.load_state_dict(padded.state_dict())
+    picture = torch.randn(2, 3, *sizes)
+    cells = padded(picture)
+    assert padded.cells(sizes) == tuple(cells.shape[2:])
+    torch.testing.assert_close(cells, bare(F.pad(picture, (2, 2, 2, 2))), rtol=0, atol=1e-6)
+
+
+def test_negative_padding_is_refused():
+    with pytest.raises(ValueError, match="padding must not be negative, not -1"):
+        OverlappingPatchStem(4, padding=-1)
