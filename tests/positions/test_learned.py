@@ -41,6 +41,26 @@ def test_a_one_dimensional_table_is_interpolated_linearly_between_the_centres_of
         torch.testing.assert_close(value, expected, rtol=0, atol=1e-6)
 
 
+def test_a_bilinear_kernel_weights_the_four_cells_around_a_place():
+    position = Learned(2, grid=(3, 4), antialias=False, kernel="bilinear")
+    cells_YXD = position.table.detach().unflatten(0, (3, 4))
+
+    def around(n: int, of: int, cells: int) -> list[tuple[int, float]]:
+        place = min(max((n + 0.5) * cells / of - 0.5, 0.0), cells - 1.0)
+        low = min(int(place), cells - 2)
+        return [(low, 1 - (place - low)), (low + 1, place - low)]
+
+    for n, value in enumerate(position.on((5, 2))):
+        rows, columns = around(n // 2, 5, 3), around(n % 2, 2, 4)
+        expected = torch.stack([a * b * cells_YXD[y, x] for y, a in rows for x, b in columns]).sum(0)
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-6)
+
+
+def test_an_unknown_kernel_is_refused():
+    with pytest.raises(ValueError, match="kernel must be 'bicubic' or 'bilinear', not 'nearest'"):
+        Learned(2, grid=(3, 4), kernel="nearest")
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("other", [(7, 5), (2, 3), (4, 4), (3, 9)])
 def test_resampling_equals_timm(other):
