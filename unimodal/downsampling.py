@@ -10,8 +10,8 @@ from typing import Any
 import torch.nn as nn
 from torch import Tensor
 
-from unimodal.cells import tokens_of_cells
 from unimodal.folding import scaled
+from unimodal.lattice_shrinking import shrink_lattice
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
 from unimodal.sharing_copy import sharing_copy
@@ -85,18 +85,8 @@ class Downsampling(nn.Module):
             nn.init.zeros_(self.convolution.bias)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        side = tokens.side.honour("lengths", "cu_seqlens")
-        if side.prefix:
-            raise ValueError(f"the {side.prefix} prefix tokens are off the lattice and have no place in a smaller one")
-        tokens = tokens if self.before is None else tokens.replace(self.before(tokens.x, side))
-        if side.grid is not None and side.lengths is None and side.cu_seqlens is None:
-            maps = tokens.x.mT.unflatten(-1, side.grid)
-        else:
-            rows = zip(tokens.split(), side.lattices(tokens.sequences), strict=True)
-            maps = [x_ND.mT.unflatten(-1, grid) for x_ND, grid in rows]
-        made = tokens_of_cells(maps, self._convolved, modality="")
-        made = made if side.cu_seqlens is not None or isinstance(maps, Tensor) else made.padded()
-        made = made.replace(modality=side.modality if isinstance(side.modality, str) else None)
+        tokens = tokens if self.before is None else tokens.replace(self.before(tokens.x, tokens.side))
+        made = shrink_lattice(self._convolved, tokens)
         return made if self.behind is None else made.replace(self.behind(made.x, made.side))
 
     def deployed(self) -> "Downsampling":

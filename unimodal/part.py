@@ -25,6 +25,8 @@ _CORE = {
     "residual": ("unimodal.residual", "Residual"),
     "chain": ("unimodal.chain", "Chain"),
     "downsampling": ("unimodal.downsampling", "Downsampling"),
+    "grid_pooling": ("unimodal.grid_pooling", "GridPooling"),
+    "prepared": ("unimodal.prepared", "Prepared"),
     "pyramid": ("unimodal.pyramid", "Pyramid"),
     "token_picture": ("unimodal.token_picture", "TokenPicture"),
     "projected_views": ("unimodal.projected_views", "ProjectedViews"),
