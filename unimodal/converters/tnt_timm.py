@@ -4,9 +4,6 @@ Source: Han et al. 2021, arXiv:2103.00112; weights and layout: Wightman 2019, gi
 pytorch-image-models, models/tnt.py.
 """
 
-from typing import Any
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,6 +13,7 @@ from unimodal.readouts.class_token import ClassToken
 from unimodal.readouts.mean import Mean
 from unimodal.recipes.tnt import tnt
 from unimodal.renaming import lattice_rows
+from unimodal.timm_architecture import timm_architecture
 
 __all__ = ["tnt_timm"]
 
@@ -28,7 +26,7 @@ def tnt_timm(published: Published) -> Conversion:
     Raises:
         CheckpointError: the architecture needs a part that the core does not have, or tensors do not fit.
     """
-    peer = _built(published)
+    peer = timm_architecture(published)
     block, stem = peer.blocks[0], peer.pixel_embed
     published.require("legacy", bool(block.legacy), False)
     published.require("pooling", peer.global_pool, "token", "avg", "")
@@ -91,16 +89,3 @@ def _block(i: int, bias: bool) -> dict[str, From]:
         if bias:
             table[f"{ours}{level}.mixer.to_qkv.bias"] = stacked(attention + "qk.bias", attention + "v.bias")
     return table
-
-
-def _built(published: Published) -> Any:
-    import timm
-
-    config = published.config
-    with torch.device("meta"):
-        return timm.create_model(
-            config["architecture"],
-            pretrained=False,
-            pretrained_cfg=dict(config["pretrained_cfg"]),
-            **config.get("model_args", {}),
-        )

@@ -24,6 +24,7 @@ from unimodal.readouts.prefix_average import PrefixAverage
 from unimodal.recipes.pre_norm import pre_norm
 from unimodal.renaming import blocks, class_rows, lattice_rows, patches
 from unimodal.stems.patch import PatchStem
+from unimodal.timm_architecture import timm_architecture
 
 __all__ = ["vit_timm"]
 
@@ -48,7 +49,7 @@ def vit_timm(published: Published) -> Conversion:
     Raises:
         CheckpointError: the architecture needs a part that the core does not have, or tensors do not fit.
     """
-    peer = _built(published)
+    peer = timm_architecture(published)
     block, dim, prefix = peer.blocks[0], peer.embed_dim, peer.num_prefix_tokens
     published.require("pooling", peer.global_pool, "token", "avg", "map", "")
     published.require("pooling over the prefix", peer.pool_include_prefix, False)
@@ -113,19 +114,6 @@ def vit_timm(published: Published) -> Conversion:
         **readout_table,
     }
     return Conversion({"image": Tower(part, table)})
-
-
-def _built(published: Published) -> Any:
-    import timm
-
-    config = published.config
-    with torch.device("meta"):
-        return timm.create_model(
-            config["architecture"],
-            pretrained=False,
-            pretrained_cfg=dict(config["pretrained_cfg"]),
-            **config.get("model_args", {}),
-        )
 
 
 def _activation(published: Published, layer: torch.nn.Module) -> str:
