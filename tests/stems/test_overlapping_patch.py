@@ -55,6 +55,11 @@ def test_padding_is_zeros_around_the_picture(sizes):
     torch.testing.assert_close(cells, bare(F.pad(picture, (2, 2, 2, 2))), rtol=0, atol=1e-6)
 
 
+def test_the_stride_is_one_number_where_both_axes_have_it():
+    assert OverlappingPatchStem(4, stride=(4, 4)).stride == OverlappingPatchStem(4, stride=4).stride == 4
+    assert OverlappingPatchStem(4, stride=(4, 2)).stride == (4, 2)
+
+
 def test_negative_padding_is_refused():
     with pytest.raises(ValueError, match="padding must not be negative, not -1"):
         OverlappingPatchStem(4, padding=-1)

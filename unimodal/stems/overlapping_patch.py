@@ -46,13 +46,15 @@ class OverlappingPatchStem(nn.Module):
         if padding < 0:
             raise ValueError(f"padding must not be negative, not {padding}")
         self.patch = (patch, patch) if isinstance(patch, int) else (patch[0], patch[1])
-        self.stride = (stride, stride) if isinstance(stride, int) else (stride[0], stride[1])
+        steps = (stride, stride) if isinstance(stride, int) else (stride[0], stride[1])
+        self.stride: int | tuple[int, int] = steps[0] if steps[0] == steps[1] else steps
         self.channels, self.padding = channels, padding
-        self.project = nn.Conv2d(channels, dim, self.patch, self.stride, padding, bias=bias)
+        self.project = nn.Conv2d(channels, dim, self.patch, steps, padding, bias=bias)
 
     def cells(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """The lattice of pictures of ``sizes`` (rows, columns)."""
-        fits = zip((n + 2 * self.padding for n in sizes), self.patch, self.stride, strict=True)
+        steps = self.project.stride
+        fits = zip((n + 2 * self.padding for n in sizes), self.patch, steps, strict=True)
         return tuple((n - patch) // stride + 1 if n >= patch else 0 for n, patch, stride in fits)
 
     def forward(self, pixels: Tensor) -> Tensor:
