@@ -27,6 +27,7 @@ _CORE = {
     "downsampling": ("unimodal.downsampling", "Downsampling"),
     "grid_pooling": ("unimodal.grid_pooling", "GridPooling"),
     "prepared": ("unimodal.prepared", "Prepared"),
+    "patch_merging": ("unimodal.patch_merging", "PatchMerging"),
     "pyramid": ("unimodal.pyramid", "Pyramid"),
     "token_picture": ("unimodal.token_picture", "TokenPicture"),
     "projected_views": ("unimodal.projected_views", "ProjectedViews"),
