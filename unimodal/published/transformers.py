@@ -21,6 +21,7 @@ _FAMILIES = {
     "siglip_vision_model": "siglip",
     "siglip_text_model": "siglip",
     "dinov2_with_registers": "dinov2",
+    "convnextv2": "convnext",
     "xlm-roberta": "roberta",
     "camembert": "roberta",
 }
@@ -30,6 +31,10 @@ _PROCESSORS = {
     "clip": "CLIPImageProcessor",
     "siglip": "SiglipImageProcessor",
     "dinov2": "BitImageProcessor",
+    "convnext": "ConvNextImageProcessor",
+    "cvt": "ConvNextImageProcessor",
+    "pvt": "PvtImageProcessor",
+    "pvt_v2": "PvtImageProcessor",
 }
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
 
@@ -108,19 +113,26 @@ def _sentences(repository: Repository) -> dict[str, Any]:
 def _pictures(published: Published) -> dict[str, Any]:
     """The picture settings; where the source has none, the family's own defaults at the model's size."""
     config = published.config.get("vision_config", published.config)
-    if "image_size" not in config or published.family not in _PROCESSORS:
+    edge = config.get("image_size", 224 if published.family == "cvt" else None)  # CvT's says none: it reads any
+    if edge is None or published.family not in _PROCESSORS:
         return {}
     import transformers
 
     given = published.preprocessor
     settings = getattr(transformers, _PROCESSORS[published.family])(**given).to_dict()
-    edge = config["image_size"]
     rows, columns = (edge, edge) if isinstance(edge, int) else edge
     published.require("do_resize", settings["do_resize"], True)
     size = dict(settings["size"])
     if "height" in size:
         wanted = (size["height"], size["width"]) if given else (rows, columns)
         place: dict[str, Any] = {"size": wanted, "fit": "resize"}
+    elif "crop_pct" in settings:  # below 384 px the middle of a larger picture, from there on the whole, squashed
+        shortest = size["shortest_edge"] if given else rows
+        cropped = {"fit": "crop", "crop_fraction": settings["crop_pct"]}
+        place = {
+            "size": (shortest, shortest),
+            **(cropped if shortest < 384 else {"fit": "resize", "crop_fraction": 1.0}),
+        }
     else:
         published.require("do_center_crop", settings["do_center_crop"], True)
         crop = settings["crop_size"]
