@@ -11,7 +11,7 @@ from unimodal.weights_file import read_weights
 
 __all__ = ["read"]
 
-_FAMILIES = {"vision_transformer": "vit", "deit": "vit"}
+_FAMILIES = {"vision_transformer": "vit", "deit": "vit", "swin_transformer": "swin"}
 
 
 def read(name: str) -> Published:

@@ -31,6 +31,7 @@ _PROCESSORS = {
     "clip": "CLIPImageProcessor",
     "siglip": "SiglipImageProcessor",
     "dinov2": "BitImageProcessor",
+    "swin": "ViTImageProcessor",
     "convnext": "ConvNextImageProcessor",
     "cvt": "ConvNextImageProcessor",
     "pvt": "PvtImageProcessor",
