@@ -60,6 +60,27 @@ def test_the_stride_is_one_number_where_both_axes_have_it():
     assert OverlappingPatchStem(4, stride=(4, 2)).stride == (4, 2)
 
 
+def test_patches_of_a_clip_overlap_in_time_where_they_are_longer_than_their_step():
+    stem = OverlappingPatchStem(5, patch=(3, 2, 4), stride=(2, 2, 4), padding=(1, 0, 0), channels=2).double()
+    clip = torch.randn(1, 2, 6, 5, 9, dtype=torch.float64)
+    cells, padded = stem(clip), F.pad(clip, (0, 0, 0, 0, 1, 1))
+    bias = stem.project.bias
+    assert bias is not None
+    assert cells.shape == (1, 5, 3, 2, 2)
+    assert stem.cells((6, 5, 9)) == (3, 2, 2)
+    for t in range(3):
+        for y in range(2):
+            for x in range(2):
+                box = padded[0, :, 2 * t : 2 * t + 3, 2 * y : 2 * y + 2, 4 * x : 4 * x + 4]
+                value = (stem.project.weight * box).sum((1, 2, 3, 4)) + bias
+                torch.testing.assert_close(cells[0, :, t, y, x], value)
+
+
+def test_a_stride_of_other_axes_than_the_patch_is_refused():
+    with pytest.raises(ValueError, match="must be of two or three axes, the same for all, not patch=.3, 4, 4., stride"):
+        OverlappingPatchStem(4, patch=(3, 4, 4), stride=(4, 4))
+
+
 def test_negative_padding_is_refused():
     with pytest.raises(ValueError, match="padding must not be negative, not -1"):
         OverlappingPatchStem(4, padding=-1)
