@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from unimodal.lattice import coordinates, over_tokens
+from unimodal.lattice import as_map, coordinates, over_tokens
 from unimodal.side import Side
 
 
@@ -21,6 +21,15 @@ def laid_out(side, rows, tokens):
 def test_coordinates_run_in_c_order():
     assert coordinates((2, 3)).tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
     assert coordinates((2, 1, 2)).tolist() == [[0, 0, 0], [0, 0, 1], [1, 0, 0], [1, 0, 1]]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_map_is_a_view_whose_channels_stay_last_through_a_convolution(rows):
+    x = torch.randn(rows, 6, 16)
+    made = as_map(x, (2, 3))
+    assert torch.equal(made, x.mT.unflatten(-1, (2, 3)))
+    assert made.data_ptr() == x.data_ptr()
+    assert torch.nn.Conv2d(16, 16, 3, padding=1, groups=16)(made).permute(0, 2, 3, 1).is_contiguous()
 
 
 def test_one_lattice_for_all_gives_one_row_with_zeros_for_the_prefix():

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from unimodal.side import Side
 
-__all__ = ["coordinates", "over_tokens"]
+__all__ = ["as_map", "coordinates", "over_tokens"]
+
+
+def as_map(x_BND: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """The tokens of a lattice as a map (B, D, *grid), a view with the channels last in memory.
+
+    The axes are split before they are moved. Split afterwards, a single row's stride is that of a channel, which tells
+    torch's convolutions that the channels are not last, and they copy the map before and after.
+    """
+    return x_BND.unflatten(1, grid).movedim(-1, 1)
 
 
 def coordinates(grid: tuple[int, ...], device: torch.device | None = None) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unimodal.by_lattice import by_lattice
+from unimodal.lattice import as_map
 from unimodal.side import Side
 
 __all__ = ["convolve_heads", "convolve_lattice"]
@@ -33,7 +34,7 @@ def convolve_lattice(convolution: Callable[[Tensor], Tensor], x: Tensor, side: S
     """
 
     def of_group(grid: tuple[int, ...], x_SND: Tensor) -> Tensor:
-        y_SLD = convolution(x_SND[:, side.prefix :].mT.unflatten(-1, grid)).flatten(2).mT
+        y_SLD = convolution(as_map(x_SND[:, side.prefix :], grid)).flatten(2).mT
         ahead = y_SLD.new_zeros(len(y_SLD), side.prefix, y_SLD.shape[2])
         return torch.cat([ahead, y_SLD], 1) if side.prefix else y_SLD
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from unimodal.cells import tokens_of_cells
+from unimodal.lattice import as_map
 from unimodal.tokens import Tokens
 
 __all__ = ["shrink_lattice"]
@@ -33,10 +34,10 @@ def shrink_lattice(shrink: Callable[[Tensor], Tensor], tokens: Tokens) -> Tokens
     if side.prefix:
         raise ValueError(f"the {side.prefix} prefix tokens are off the lattice and have no place in a smaller one")
     if side.grid is not None and side.lengths is None and side.cu_seqlens is None:
-        maps = tokens.x.mT.unflatten(-1, side.grid)
+        maps = as_map(tokens.x, side.grid)
     else:
         rows = zip(tokens.split(), side.lattices(tokens.sequences), strict=True)
-        maps = [x_ND.mT.unflatten(-1, grid) for x_ND, grid in rows]
+        maps = [as_map(x_ND[None], grid)[0] for x_ND, grid in rows]
     made = tokens_of_cells(maps, shrink, modality="")
     made = made if side.cu_seqlens is not None or isinstance(maps, Tensor) else made.padded()
     return made.replace(modality=side.modality if isinstance(side.modality, str) else None)

@@ -5,6 +5,8 @@ Source: Howard et al. 2017, arXiv:1704.04861, eq. 3; as the mixer of a block: Li
 Axes: B rows, N tokens, D width, Y X the lattice, K kernel.
 """
 
+from functools import partial
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -54,18 +56,19 @@ class Depthwise(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
-        y = convolve_lattice(self._around, x, side.honour("lengths", "cu_seqlens"))
-        return y if self.bias is None else y + self.bias
+        inside = None if side.prefix else self.bias  # one pass less; a prefix token gets b from no convolution
+        y = convolve_lattice(partial(self._around, bias=inside), x, side.honour("lengths", "cu_seqlens"))
+        return y if self.bias is None or inside is not None else y + self.bias
 
     def scaled(self, factor_D: Tensor, shift_D: Tensor) -> "Depthwise":
         """The map whose output is ``factor_D`` times this one's plus ``shift_D``, both in float64."""
         return scaled(self, factor_D, shift_D)
 
-    def _around(self, map_SD: Tensor) -> Tensor:
+    def _around(self, map_SD: Tensor, *, bias: Tensor | None) -> Tensor:
         sides = self.weight.shape[2:]
         if map_SD.ndim != self.weight.ndim:
             axes = "two axes" if len(sides) == 2 else "three axes"
             raise ValueError(f"a lattice of {axes} is needed here, not {tuple(map_SD.shape[2:])}")
         convolve = F.conv2d if len(sides) == 2 else F.conv3d
         reach = tuple(self.dilation * (n // 2) for n in sides)
-        return convolve(map_SD, self.weight, padding=reach, dilation=self.dilation, groups=len(self.weight))
+        return convolve(map_SD, self.weight, bias, padding=reach, dilation=self.dilation, groups=len(self.weight))
