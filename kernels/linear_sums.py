@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from unimodal.kernels.linear_rule import FEATURES, LinearRule
 
@@ -88,3 +89,9 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _sums.register_autograd(_gradients, setup_context=_setup_context)
+
+
+@register_flop_formula(torch.ops.unimodal.linear_sums)
+def _operations(q: Any, k: Any, v: Any, *rest: Any, out_shape: Any = None, **_options: Any) -> int:
+    """Multiplications and additions of the sums over pairs of features; arguments are shapes."""
+    return 2 * q[0] * q[1] * (q[2] + k[2]) * q[3] * v[3]

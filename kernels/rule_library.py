@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from unimodal.kernels.rule import WEIGHTS, Rule
 from unimodal.kernels.rule_tiles import backward, forward
 from unimodal.kernels.tile_work import Terms
 
-__all__ = ["gradients", "tiled"]
+__all__ = ["gradients", "operations", "tiled"]
 
 
 def tiled(q: Tensor, k: Tensor, v: Tensor, rule: Rule, terms: Terms) -> Tensor:
@@ -135,3 +136,17 @@ def _gradients(ctx: Any, grad: Tensor, _of_lse: Tensor | None) -> tuple[Tensor |
 
 
 _forward.register_autograd(_gradients, setup_context=_setup_context)
+
+
+@register_flop_formula(torch.ops.unimodal.rule_attention)
+def operations(q: Any, k: Any, v: Any, *rest: Any, out_shape: Any = None, **_options: Any) -> int:
+    """Multiplications and additions, so that counters see into the call; arguments are shapes.
+
+    Of pairs out of a window there are none; causal order and packed sequences count as all pairs.
+    """
+    (rows, heads, queries, width), keys, (causal, window) = q, k[2], rest[8:10]
+    pairs = queries * keys
+    if window is not None:
+        meets = range(keys - queries, keys)  # where each query stands among the keys
+        pairs = sum(max(0, min(keys, at + 1 + (0 if causal else window)) - max(0, at - window)) for at in meets)
+    return 2 * rows * heads * pairs * (width + v[3])

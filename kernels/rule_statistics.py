@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from unimodal.kernels.attention_arguments import check_arguments
 from unimodal.kernels.rule import PLAIN, WEIGHTS, Rule
-from unimodal.kernels.rule_library import gradients
+from unimodal.kernels.rule_library import gradients, operations
 from unimodal.kernels.rule_tiles import forward
 from unimodal.kernels.tile_work import Terms, Tile, Work
 
@@ -187,3 +188,5 @@ def _gradients(ctx: Any, grad: Tensor, *_of_statistics: Tensor | None) -> tuple[
 
 
 _forward.register_autograd(_gradients, setup_context=_setup_context)
+
+register_flop_formula(torch.ops.unimodal.rule_attention_with_statistics)(operations)
