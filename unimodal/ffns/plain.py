@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unimodal.activation import activation as activation_named
 from unimodal.folding import preceded, scaled
+from unimodal.overwriting import overwriting
 from unimodal.sharing_copy import sharing_copy
 from unimodal.side import Side
 
@@ -49,7 +50,7 @@ class Plain(nn.Module):
         self.to_out = nn.Linear(hidden, dim, bias=bias)
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
-        return self.to_out(self.activation(self.to_hidden(x)))
+        return self.to_out(overwriting(self.activation, self.to_hidden(x)))
 
     def scaled(self, factor_D: Tensor, shift_D: Tensor) -> "Plain":
         """The map whose output is ``factor_D`` times this one's plus ``shift_D``, both in float64."""
