@@ -65,3 +65,9 @@ def test_lattices_of_another_number_of_sequences_or_none_raise():
         Side(grids=((2, 3),)).lattices(2)
     with pytest.raises(ValueError, match=r"side.grid \(or side.grids\) is needed here and not set"):
         Side().lattices(2)
+
+
+def test_a_sequence_has_several_lattices_or_one():
+    assert Side(levels=((4, 6), (2, 3))).honour().levels == ((4, 6), (2, 3))
+    with pytest.raises(ValueError, match="levels \\(several lattices a sequence\\) or a lattice"):
+        Side(levels=((4, 6),), grid=(4, 6))

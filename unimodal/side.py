@@ -23,6 +23,7 @@ class Side:
     Descriptions:
         grid: Lattice sizes in C order, e.g. ``(rows, columns)``, when every sequence has the same.
         grids: One lattice a sequence, when they differ (mixed sizes, packed or padded).
+        levels: Lattices of two axes that stand end to end in every sequence, when it has several (a pyramid's).
         prefix: Leading tokens of every sequence that are off the lattice (class, register, query tokens).
         positions: (B, N, P) continuous coordinates, unit stated by the tokenizer.
         modality: One name for all tokens, or ids (B, N).
@@ -39,6 +40,7 @@ class Side:
 
     grid: tuple[int, ...] | None = None
     grids: tuple[tuple[int, ...], ...] | None = None
+    levels: tuple[tuple[int, int], ...] | None = None
     prefix: int = 0
     positions: Tensor | None = None
     modality: str | Tensor | None = None
@@ -55,6 +57,8 @@ class Side:
             raise ValueError("lengths (padded) and cu_seqlens (packed) exclude each other")
         if self.grid is not None and self.grids is not None:
             raise ValueError("give grid (one lattice for all) or grids (one a sequence), not both")
+        if self.levels is not None and (self.grid is not None or self.grids is not None):
+            raise ValueError("give levels (several lattices a sequence) or a lattice, not both")
 
     def honour(self, *names: str) -> "Side":
         """Declare which constraints the caller obeys; returns this side.
