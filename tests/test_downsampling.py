@@ -136,3 +136,13 @@ def test_sizes_of_different_axes_are_refused(options):
 def test_groups_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="groups must divide the widths 3 and 4, not 2"):
         Downsampling(3, width=4, groups=2)
+
+
+@pytest.mark.parametrize("sizes, memory", [(2, torch.channels_last), ((1, 2, 2), torch.channels_last_3d)])
+def test_the_weight_lies_in_memory_as_the_tokens_do_and_starts_as_if_it_did_not(sizes, memory):
+    torch.manual_seed(3)
+    made = Downsampling(8, width=16, kernel=sizes, stride=sizes).convolution
+    assert made.weight.is_contiguous(memory_format=memory)
+    torch.manual_seed(3)
+    plain = (torch.nn.Conv2d if sizes == 2 else torch.nn.Conv3d)(8, 16, sizes)
+    assert torch.equal(made.weight, torch.nn.init.trunc_normal_(plain.weight, std=0.02))

@@ -37,7 +37,7 @@ def test_it_is_the_parts_in_a_row_times_the_scale_beside_the_input():
     h = x
     for part in block.branch:
         h = part(h, SIDE)
-    assert torch.equal(block(x, SIDE), x + block.scale * h)
+    torch.testing.assert_close(block(x, SIDE), x + block.scale * h)
 
 
 def test_the_scale_starts_at_its_value_or_is_not_there():

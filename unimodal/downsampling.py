@@ -7,6 +7,7 @@ Axes: B rows, N tokens, M tokens after it, D width before, E width after, Y X th
 
 from typing import Any
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -83,6 +84,8 @@ class Downsampling(nn.Module):
         nn.init.trunc_normal_(self.convolution.weight, std=0.02)
         if self.convolution.bias is not None:
             nn.init.zeros_(self.convolution.bias)
+        # Channels last as those of the tokens are: otherwise each call copies the weight.
+        self.convolution.to(memory_format=torch.channels_last if axes == 2 else torch.channels_last_3d)
 
     def forward(self, tokens: Tokens) -> Tokens:
         tokens = tokens if self.before is None else tokens.replace(self.before(tokens.x, tokens.side))

@@ -53,8 +53,8 @@ class Residual(nn.Module):
         h = x
         for part in self.branch:
             h = part(h, side)
-        h = h if self.scale is None else h * self.scale
-        return x + (drop_path(h, self.drop_path, side) if self.training and self.drop_path else h)
+        h = drop_path(h, self.drop_path, side) if self.training and self.drop_path else h
+        return x + h if self.scale is None else torch.addcmul(x, h, self.scale)
 
     def deployed(self) -> "Residual":
         """The same outputs in use, with norms that are affine then, and s, in the maps beside them.

@@ -149,7 +149,7 @@ def test_the_deployed_form_has_the_same_outputs_and_fits_the_deployed_recipe(dty
     batch = Batch("image", torch.randn(2, 3, 64, 80, dtype=dtype))
     with torch.inference_mode():
         expected = model.embed(batch)
-        assert 0.5 < float(expected.abs().max()) < 10
+        assert 0.2 < float(expected.abs().max()) < 10
         torch.testing.assert_close(deployed.embed(batch), expected, rtol=0, atol=most)
         torch.testing.assert_close(other.embed(batch), expected, rtol=0, atol=most)
     assert not any(isinstance(m, BatchNorm | DilatedReparam) for m in deployed.modules())
