@@ -5,7 +5,6 @@ models/swin_transformer.py.
 Axes: B rows, N tokens, M tokens after it, D width before, E width after, S sequences of one lattice, Y X the lattice.
 """
 
-import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -51,6 +50,9 @@ class PatchMerging(nn.Module):
         sizes = tuple(map_SDYX.shape[2:])
         if len(sizes) != 2:
             raise ValueError(f"a lattice of two axes is needed here, not {sizes}")
-        cut_SMCD = to_windows(map_SDYX.flatten(2).mT, window_order(sizes, (2, 2), (0, 0))).unflatten(1, (-1, 4))
-        four_SM4D = torch.cat([cut_SMCD[:, :, i] for i in (0, 2, 1, 3)], -1)  # down first, then across
+        order = window_order(sizes, (2, 2), (0, 0))
+        down_first = order.cells.reshape(-1, 4)[:, [0, 2, 1, 3]].ravel()
+        four_SM4D = (
+            to_windows(map_SDYX.flatten(2).mT, order._replace(cells=down_first)).unflatten(1, (-1, 4)).flatten(2)
+        )
         return self.reduction(self.norm(four_SM4D)).mT.unflatten(-1, tuple(-(-n // 2) for n in sizes))

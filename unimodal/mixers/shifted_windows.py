@@ -6,9 +6,11 @@ Axes: B rows, N tokens, D width, S sequences of one lattice, R prefix tokens, L 
 window.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn as nn
 from torch import Tensor
@@ -20,6 +22,8 @@ from unimodal.window_order import window_order
 from unimodal.windows import from_windows, to_windows
 
 __all__ = ["ShiftedWindows"]
+
+_KEPT = 1 << 20  # numbers of a lattice's seams up to which they are kept for the next call
 
 
 class ShiftedWindows(nn.Module):
@@ -90,9 +94,9 @@ class ShiftedWindows(nn.Module):
             return torch.cat([torch.zeros_like(x_SND[:, :prefix]), y_SLD], 1)
         if grid == self.window and not any(self._shift(grid)):
             return self.mixer(x_SND, Side(grid=grid))
-        order = window_order(grid, self.window, self._shift(grid), self.edge)
+        turn = (grid, self.window, self._shift(grid), self.edge)
+        order, bias = window_order(*turn), _seams(turn, x_SND) if any(turn[2]) else None
         cut_SWCD = to_windows(x_SND, order).unflatten(1, (-1, prod(self.window)))
-        bias = None if order.regions is None else _apart(torch.from_numpy(order.regions).to(x_SND.device), x_SND)
         y_QCD = self.mixer(cut_SWCD.flatten(0, 1), Side(grid=self.window, bias=bias))
         return from_windows(y_QCD.reshape(len(x_SND), -1, y_QCD.shape[-1]), order)
 
@@ -103,8 +107,16 @@ class ShiftedWindows(nn.Module):
         return (0,) * len(grid) if self.unshifted == "either" and any(fits) else self.shift
 
 
-def _apart(regions_WC: Tensor, like: Tensor) -> Tensor:
-    """-inf between places of different regions and else 0, (S W, 1, C, C) for the windows of each sequence."""
+def _seams(turn: tuple[Any, ...], like: Tensor) -> Tensor:
+    """-inf between cells that were not near before the turn, (S W, 1, C, C) for the windows of each sequence."""
+    apart = _apart if prod(turn[0]) * prod(turn[1]) <= _KEPT else _apart.__wrapped__
+    bias = torch.from_numpy(apart(*turn)).to(like.device, like.dtype)
+    return bias.repeat(len(like), 1, 1, 1) if len(like) > 1 else bias
+
+
+@lru_cache(maxsize=32)
+def _apart(*turn: Any) -> np.ndarray:
+    """-inf between places of different regions and else 0, (W, 1, C, C) in float32."""
+    regions_WC: Any = window_order(*turn).regions
     apart_WCC = regions_WC[:, :, None] != regions_WC[:, None]
-    bias_WCC = torch.zeros(apart_WCC.shape, dtype=like.dtype, device=like.device).masked_fill_(apart_WCC, float("-inf"))
-    return bias_WCC.repeat(len(like), 1, 1)[:, None]
+    return np.where(apart_WCC, np.float32("-inf"), np.float32(0.0))[:, None]
