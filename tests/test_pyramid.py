@@ -7,7 +7,9 @@ import torch
 
 from unimodal.block import Block
 from unimodal.catalog import catalog
+from unimodal.chain import Chain
 from unimodal.downsampling import Downsampling
+from unimodal.ffns.linear import Linear
 from unimodal.ffns.plain import Plain
 from unimodal.mixers.depthwise import Depthwise
 from unimodal.mixers.full import Full
@@ -115,3 +117,12 @@ def test_strides_of_clips_are_one_number_an_axis():
     assert pyramid.strides == (1, 1, (1, 2, 2), (1, 4, 4))
     features = pyramid.features(Tokens(torch.randn(1, 3 * 8 * 8, 4), Side(grid=(3, 8, 8))), [1, 2, 3])
     assert [f.side.grid for f in features] == [(3, 8, 8), (3, 4, 4), (3, 2, 2)]
+
+
+def test_a_stage_that_changes_the_width_says_so():
+    wider = Part(Transformer, depth=1, blocks=Part(Chain, parts=(Part(Linear, width=6),)))
+    between = Part(Downsampling, width=8, kernel=1, stride=1)
+    pyramid: Any = Pyramid(4, stages=(wider, wider), between=(between,))
+    assert (pyramid.widths, pyramid.width) == ((4, 6, 6), 6)
+    assert pyramid.between[0].convolution.weight.shape[:2] == (8, 6)
+    assert pyramid(Tokens(torch.randn(1, 4, 4), Side(grid=(2, 2)))).x.shape == (1, 4, 6)

@@ -1,13 +1,16 @@
 """Transformer: patterns over depth, shared weights, features, the ramp of stochastic depth."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 import torch.nn as nn
 
 from unimodal.block import Block
+from unimodal.chain import Chain
 from unimodal.ffns.gated import Gated
+from unimodal.ffns.linear import Linear
 from unimodal.ffns.plain import Plain
 from unimodal.mixers.full import Full
 from unimodal.norms.layer import LayerNorm
@@ -162,3 +165,11 @@ def test_settings_that_make_no_transformer_raise(settings, message):
 def test_depths_that_do_not_exist_or_descend_raise(depths):
     with pytest.raises(ValueError, match=r"depths must ascend within 0..4, not"):
         Transformer(8, depth=4, blocks=A).features(batch(), depths)
+
+
+def test_a_block_that_changes_the_width_says_so_to_the_next_one_and_to_the_norm():
+    wider = Part(Chain, parts=(Part(Linear, width=12),))
+    core: Any = Transformer(8, depth=3, blocks=(A, wider, A), norm=Part(LayerNorm))
+    assert core.width == len(core.norm.weight) == core.blocks[2].norm_mixer.weight.numel() == 12
+    assert [tokens.x.shape[-1] for tokens in core.features(batch(), [0, 1, 2, 3])] == [8, 8, 12, 12]
+    assert Transformer(8, depth=1, blocks=A).width == 8

@@ -21,7 +21,8 @@ class Pyramid(nn.Module):
 
     A stage is any core, say a :class:`~unimodal.transformer.Transformer` of blocks whose mixers read the lattice; what
     lies between two of them says how wide the tokens become and by how much each axis of the lattice shrinks
-    (``width``, ``stride``). Lattices of every size go through, odd ones too: each feature's own side says its lattice.
+    (``width``, ``stride``); a stage that changes the width says so too. Lattices of every size go through, odd ones
+    too: each feature's own side says its lattice.
 
     ``strides[i]`` is how many cells of the incoming lattice one of :meth:`features` ``[i]`` spans along an axis (one
     number an axis where what lies between has one), and ``widths[i]`` its width, 0 being what comes in.
@@ -43,13 +44,15 @@ class Pyramid(nn.Module):
         super().__init__()
         if not stages or len(between) != len(stages) - 1:
             raise ValueError(f"{len(stages)} stages need {max(len(stages) - 1, 1)} parts between, not {len(between)}")
-        self.stages, self.between = nn.ModuleList([stages[0](dim)]), nn.ModuleList()
-        widths, strides = [dim, dim], list[Any]([1, 1])
+        first: Any = stages[0](dim)
+        self.stages, self.between = nn.ModuleList([first]), nn.ModuleList()
+        widths, strides = [dim, getattr(first, "width", dim)], list[Any]([1, 1])
         for stage, shrink in zip(stages[1:], between, strict=True):
             made: Any = shrink(widths[-1])
             self.between.append(made)
-            self.stages.append(stage(made.width))
-            widths.append(made.width)
+            core: Any = stage(made.width)
+            self.stages.append(core)
+            widths.append(getattr(core, "width", made.width))
             strides.append(_times(strides[-1], made.stride))
         self.widths, self.strides, self.width = tuple(widths), tuple(strides), widths[-1]
 

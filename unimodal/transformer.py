@@ -2,11 +2,12 @@
 
 Source: Vaswani et al. 2017, arXiv:1706.03762; shared weights: Lan et al. 2019, arXiv:1909.11942, sec. 3.1; linear ramp
 of stochastic depth: Huang et al. 2016, arXiv:1603.09382, eq. 4.
-Axes: B rows, N tokens, D width.
+Axes: B rows, N tokens, D width, E width behind the last block.
 """
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import torch.nn as nn
 
@@ -19,6 +20,9 @@ __all__ = ["Transformer"]
 class Transformer(nn.Module):
     """depth blocks, the i-th made from ``blocks[i % len(blocks)]``.
 
+    A block that changes the width says so with ``width``, as a :class:`~unimodal.chain.Chain` does, and the next one is
+    made for it; E (``width``) is the last one's.
+
     Args:
         dim: Width D.
         depth: Number of block applications.
@@ -30,7 +34,7 @@ class Transformer(nn.Module):
         norm: Norm after the last block, or None.
 
     Shapes:
-        tokens.x: (B, N, D);  returns Tokens with x (B, N, D) and the same side.
+        tokens.x: (B, N, D);  returns Tokens with x (B, N, E) and the same side.
 
     Raises:
         ValueError: depth is not positive, groups do not fit, or a depth asked of :meth:`features` does not exist.
@@ -61,8 +65,12 @@ class Transformer(nn.Module):
             if len(list(groupby(group))) > 1:
                 raise ValueError(f"layers that share weights have different blocks: {group}")
         self.depth, self.shared = depth, shared
-        self.blocks = nn.ModuleList(group[0](dim) for group in groups)
-        self.norm = norm(dim) if norm is not None else None
+        self.width, self.blocks = dim, nn.ModuleList()
+        for group in groups:
+            block: Any = group[0](self.width)
+            self.width = getattr(block, "width", self.width)
+            self.blocks.append(block)
+        self.norm = norm(self.width) if norm is not None else None
 
     def forward(self, tokens: Tokens) -> Tokens:
         x, side = tokens.x, tokens.side
