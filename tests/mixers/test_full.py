@@ -1,5 +1,7 @@
 """Full attention over all tokens: its equation, torch's own layer on the same weights, and what it refuses."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn as nn
@@ -129,3 +131,21 @@ def test_a_memory_with_another_constraint_is_refused_by_name():
         mixer(x, Side(memory=memory, mask=torch.ones(4, 4, dtype=torch.bool)))
     with pytest.raises(ValueError, match="no meaning across to a memory"):
         Full(24, heads=3, position=Part(Rotary))(x, Side(memory=memory, grid=(4,)))
+
+
+def test_maps_in_front_of_queries_and_of_keys_and_behind_the_output_go_in():
+    torch.manual_seed(0)
+    (a, b), x, m = torch.randn(2, 8, dtype=torch.float64), torch.randn(2, 5, 8).double(), torch.randn(2, 3, 8).double()
+    for bias in (True, False):
+        mixer: Any = Full(8, heads=2, bias=bias).double()
+        across, theirs = Side(memory=Tokens(m)), Side(memory=Tokens(a * m + b))
+        torch.testing.assert_close(mixer.queried(a, b)(x, across), mixer(a * x + b, across))
+        torch.testing.assert_close(mixer.keyed(a, b)(x, across), mixer(x, theirs))
+        torch.testing.assert_close(mixer.preceded(a, b)(x), mixer(a * x + b))
+        torch.testing.assert_close(mixer.scaled(a, b)(x), a * mixer(x) + b)
+
+
+def test_a_memory_is_refused_where_the_norm_in_front_of_the_tokens_was_folded():
+    made = Full(8, heads=2).preceded(torch.ones(8).double(), torch.zeros(8).double())
+    with pytest.raises(ValueError, match="which the tokens of a memory did not pass"):
+        made(torch.zeros(1, 2, 8), Side(memory=Tokens(torch.zeros(1, 3, 8))))

@@ -5,12 +5,17 @@ query/key norm: Dehghani et al. 2023, arXiv:2302.05442, sec. 2.
 Axes: B batch, N tokens, M memory tokens, D width, H heads, G key heads, K head width.
 """
 
+import copy
+
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.attention.softmax import SoftmaxAttention
+from unimodal.folding import preceded, scaled
 from unimodal.part import Part
+from unimodal.sharing_copy import sharing_copy
 from unimodal.side import Side
 
 __all__ = ["Full"]
@@ -36,7 +41,8 @@ class Full(nn.Module):
 
     Raises:
         ValueError: heads do not divide; the position part acts on tokens; memory comes with causal order, a packed
-            layout, a mask of its own or a position part; what the attention rule refuses.
+            layout, a mask of its own or a position part, or where a norm in front was folded (:meth:`preceded`), which
+            it did not pass; what the attention rule refuses.
     """
 
     def __init__(
@@ -59,7 +65,7 @@ class Full(nn.Module):
             raise ValueError(f"heads {heads} is not a multiple of key_heads {key_heads}")
         width = dim // heads if head_width is None else head_width
         self.sizes = (heads * width, key_heads * width, key_heads * width)
-        self.heads, self.key_heads = heads, key_heads
+        self.heads, self.key_heads, self.folded = heads, key_heads, False
         self.to_qkv = nn.Linear(dim, sum(self.sizes), bias=bias)
         self.norm_q = norm(width) if norm is not None else None
         self.norm_k = norm(width) if norm is not None else None
@@ -81,10 +87,42 @@ class Full(nn.Module):
         o_BHNK = self.attention(q_BHNK, k_BGMK, v_BGMK, _of_keys(side))
         return self.to_out(o_BHNK.transpose(1, 2).flatten(2))
 
+    def scaled(self, factor_D: Tensor, shift_D: Tensor) -> "Full":
+        """The mixer whose output is ``factor_D`` times this one's plus ``shift_D``, both in float64."""
+        made = sharing_copy(self)
+        made.to_out = scaled(self.to_out, factor_D, shift_D)
+        return made
+
+    def preceded(self, factor_D: Tensor, shift_D: Tensor) -> "Full":
+        """The mixer that gives of x what this one gives of ``factor_D`` x + ``shift_D``, both in float64."""
+        made = self.queried(factor_D, shift_D).keyed(factor_D, shift_D)
+        made.folded = True
+        return made
+
+    def queried(self, factor_D: Tensor, shift_D: Tensor) -> "Full":
+        """The mixer whose queries are those of ``factor_D`` x + ``shift_D``, both in float64; keys and values stay."""
+        return self._projecting(factor_D, shift_D, slice(0, self.sizes[0]))
+
+    def keyed(self, factor_D: Tensor, shift_D: Tensor) -> "Full":
+        """The mixer whose keys and values are those of ``factor_D`` m + ``shift_D``, both in float64; queries stay."""
+        return self._projecting(factor_D, shift_D, slice(self.sizes[0], None))
+
+    def _projecting(self, factor_D: Tensor, shift_D: Tensor, rows: slice) -> "Full":
+        made, whole = sharing_copy(self), preceded(self.to_qkv, factor_D, shift_D)
+        layer = copy.deepcopy(self.to_qkv)
+        if layer.bias is None:
+            layer.bias = nn.Parameter(torch.zeros_like(whole.bias))
+        with torch.no_grad():
+            layer.weight[rows], layer.bias[rows] = whole.weight[rows], whole.bias[rows]
+        made.to_qkv = layer
+        return made
+
     def _project(self, x: Tensor, side: Side) -> tuple[Tensor, Tensor, Tensor]:
         if side.memory is None:
             q, k, v = self.to_qkv(x).split(self.sizes, dim=-1)
             return q, k, v
+        if self.folded:
+            raise ValueError("a norm in front was folded, which the tokens of a memory did not pass")
         if self.position is not None:
             raise ValueError("a position part on queries and keys has no meaning across to a memory")
         weight = self.to_qkv.weight.split([self.sizes[0], sum(self.sizes[1:])])
