@@ -37,7 +37,8 @@ def test_it_is_the_parts_in_a_row_times_the_scale_beside_the_input():
     h = x
     for part in block.branch:
         h = part(h, SIDE)
-    torch.testing.assert_close(block(x, SIDE), x + block.scale * h)
+    assert torch.equal(block(x, SIDE), torch.addcmul(x, h, block.scale))
+    torch.testing.assert_close(block(x, SIDE), x + block.scale * h, rtol=0, atol=1e-12)
 
 
 def test_the_scale_starts_at_its_value_or_is_not_there():

@@ -38,7 +38,8 @@ def randomised(model: Any) -> Any:
         if not tensor.is_floating_point():
             continue
         if tensor.ndim > 1:
-            torch.nn.init.normal_(tensor, std=tensor[0].numel() ** -0.5)
+            drawn = torch.empty(tensor.shape, dtype=tensor.dtype)  # the same numbers wherever they lie in memory
+            tensor.data.copy_(torch.nn.init.normal_(drawn, std=tensor[0].numel() ** -0.5))
         elif name.endswith(("running_var", "scale")):
             torch.nn.init.uniform_(tensor, 0.4, 1.6)
         else:
@@ -149,7 +150,7 @@ def test_the_deployed_form_has_the_same_outputs_and_fits_the_deployed_recipe(dty
     batch = Batch("image", torch.randn(2, 3, 64, 80, dtype=dtype))
     with torch.inference_mode():
         expected = model.embed(batch)
-        assert 0.2 < float(expected.abs().max()) < 10
+        assert 0.5 < float(expected.abs().max()) < 10
         torch.testing.assert_close(deployed.embed(batch), expected, rtol=0, atol=most)
         torch.testing.assert_close(other.embed(batch), expected, rtol=0, atol=most)
     assert not any(isinstance(m, BatchNorm | DilatedReparam) for m in deployed.modules())
