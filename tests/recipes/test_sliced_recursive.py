@@ -49,3 +49,10 @@ def test_a_token_reaches_every_other_over_two_loops_of_a_few_groups():
 def test_it_is_a_part_that_round_trips():
     part = sliced_recursive(depth=2, heads=2, groups=(4, 2))
     assert Part.from_json(part.to_json()) == part
+
+
+def test_every_block_may_have_a_rate_of_its_own_and_other_numbers_of_rates_are_refused():
+    model = sliced_recursive(depth=3, heads=2, drop_path=(0.0, 0.3, 0.1))(8)
+    assert [block.blocks[0].drop_path for block in model.blocks] == [0.0, 0.3, 0.1]
+    with pytest.raises(ValueError, match="one for each of 3 blocks"):
+        sliced_recursive(depth=3, heads=2, drop_path=(0.1, 0.2))

@@ -30,7 +30,7 @@ def sliced_recursive(
     groups: tuple[int, ...] = (8, 2),
     ratio: float = 3.6,
     project_ratio: float = 1.0,
-    drop_path: float = 0.0,
+    drop_path: float | tuple[float, ...] = 0.0,
 ) -> Part:
     """A Transformer part of ``depth`` recursive blocks, each applied ``loops`` times.
 
@@ -41,8 +41,13 @@ def sliced_recursive(
         groups: Groups of tokens, a number a loop, taken in turn; from the second on tokens are permuted first.
         ratio: Hidden width of the feed-forward over the width.
         project_ratio: The same of the projections behind each application.
-        drop_path: Stochastic depth of the last block.
+        drop_path: Stochastic depth of the last block, growing linearly from 0 at the first; or that of each block.
+
+    Raises:
+        ValueError: not as many rates as blocks.
     """
+    if isinstance(drop_path, tuple) and len(drop_path) != depth:
+        raise ValueError(f"drop_path is one rate, or one for each of {depth} blocks, not {drop_path}")
     norm = Part(LayerNorm, eps=1e-6)
     branches = (Part(Full, heads=heads), Part(Plain, ratio=ratio), Part(Plain, ratio=project_ratio))
     mixing, feeding, project = (Part(WeightedResidual, branch=branch, norm=norm) for branch in branches)
@@ -54,4 +59,6 @@ def sliced_recursive(
         project=project,
         slices=slices if max(groups, default=1) > 1 else (),
     )
+    if isinstance(drop_path, tuple):
+        return Part(Transformer, depth=depth, blocks=tuple(block.replace(drop_path=rate) for rate in drop_path))
     return Part(Transformer, depth=depth, blocks=block, drop_path=drop_path)
