@@ -46,13 +46,14 @@ def about(task: Any) -> About:
         try:
             settings = read_config(folder / TASK)
             encoder, options = settings.get("encoder", encoder), settings.get("options") or {}
-            rows += _rows("Task head", folder, Provenance({"": "trained"}))
+            held = "Task with its encoder" if options.get("whole") else "Task head"
+            rows += _rows(held, folder, Provenance({"": "trained"}))
             cards.append(("Task", settings.get("card") or {}))
         except CheckpointError as error:
             missing.append(_absent(f"the task's weights `{folder.name}`", folder / TASK, error))
-    if ":" in encoder:
+    if ":" in encoder and not options.get("whole"):
         rows.append(f"- Shared encoder `{encoder}`: fetched and converted at the first use")
-    else:
+    elif not options.get("whole"):
         folder = EMBEDDED / encoder
         try:
             config = read_config(folder / CONFIG)

@@ -1,4 +1,4 @@
-"""Classification: one class for each picture, from a linear head on the frozen shared encoder.
+"""Classification: one class for each picture, from a linear head on an encoder, frozen or trained along.
 
 Source: linear evaluation of a frozen encoder: Dosovitskiy et al. 2020, arXiv:2010.11929, sec. 4.
 Axes: B pictures, D encoder width, K classes.
@@ -62,31 +62,33 @@ class ClassPrediction:
 
 
 class ClassifierModule(nn.Module):
-    """logits = W embed(picture) + b, the encoder frozen.
+    """logits = W embed(picture) + b.
 
     Args:
-        encoder: Has a readout; it stays in eval mode and gets no gradient.
+        encoder: Has a readout.
         classes: Names of the K classes.
+        whole: Whether the encoder is trained along with the head; else it stays in eval mode and gets no gradient.
 
     Raises:
         ValueError: there are no classes, or one is named twice.
     """
 
-    def __init__(self, encoder: Model, classes: Sequence[str]) -> None:
+    def __init__(self, encoder: Model, classes: Sequence[str], *, whole: bool = False) -> None:
         super().__init__()
         if not classes or len(set(classes)) < len(classes):
             raise ValueError(f"classes must be different names, at least one, not {tuple(classes)}")
-        self.encoder = encoder.eval().requires_grad_(False)
-        self.options = {"classes": tuple(classes)}
+        self.whole = whole
+        self.encoder = encoder if whole else encoder.eval().requires_grad_(False)
+        self.options = {"classes": tuple(classes), **({"whole": True} if whole else {})}
         self.head = nn.Linear(encoder.dim, len(classes))
 
     def train(self, mode: bool = True) -> "ClassifierModule":
         super().train(mode)
-        self.encoder.eval()
+        self.encoder.train(mode and self.whole)
         return self
 
     def forward(self, batch: Batch) -> Tensor:
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.whole and torch.is_grad_enabled()):
             embedded_BD = self.encoder.embed(batch)
         return self.head(embedded_BD)
 
@@ -112,9 +114,9 @@ class Classification:
         self.tokenizer: Any = module.encoder.tokenizer("image")
 
     @staticmethod
-    def build(encoder: Model, *, classes: Sequence[str] = tuple("0123456789")) -> ClassifierModule:
-        """A linear head over ``classes`` on a frozen encoder."""
-        return ClassifierModule(encoder, classes)
+    def build(encoder: Model, *, classes: Sequence[str] = tuple("0123456789"), whole: bool = False) -> ClassifierModule:
+        """A linear head over ``classes`` on an encoder that is frozen, or trained along as a ``whole``."""
+        return ClassifierModule(encoder, classes, whole=whole)
 
     def read(self, source: Any) -> Sample:
         """Decode one picture."""

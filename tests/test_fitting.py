@@ -8,8 +8,10 @@ import torch
 from unimodal.catalog import catalog
 from unimodal.errors import InputError
 from unimodal.fitting import fit_task
+from unimodal.from_recipe import from_recipe
 from unimodal.inference.evaluation import evaluate
-from unimodal.task import load_task
+from unimodal.provenance import Provenance
+from unimodal.task import load_task, save_task
 from unimodal.task_checkpoint import shared_encoder
 from unimodal.weights_file import read_weights, weights_digest
 
@@ -90,3 +92,68 @@ def test_a_task_without_parameters_has_nothing_to_train(tiny_encoder, coloured_s
     monkeypatch.setattr(catalog("tasks")["classification"], "build", staticmethod(frozen))
     with pytest.raises(ValueError, match="'classification' has no parameters of its own to train"):
         fit(tiny_encoder, coloured_shapes / "test", tmp_path)
+
+
+def small_pyramid(coloured_shapes, out, **settings):
+    """A classifier trained from random weights, encoder and head."""
+    settings = {"encoder": "recipe:unireplknet/a,image=32", "steps": 2, "batch": 4, **settings}
+    return fit_task("classification", coloured_shapes / "test", out, **settings)
+
+
+def test_an_encoder_from_scratch_is_trained_along_and_saved_with_the_head(coloured_shapes, tmp_path):
+    card = small_pyramid(coloured_shapes, tmp_path)
+    assert card["encoder_began"] == {"": "random"}
+    weights = read_weights(tmp_path / "model.safetensors")
+    torch.manual_seed(0)
+    before = from_recipe("recipe:unireplknet/a,image=32")().state_dict()
+    moved = {name for name, w in before.items() if not torch.equal(w, weights[f"encoder.{name}"])}
+    assert {name for name in before if name.endswith("weight") or "running" in name} <= moved
+    task = load_task("classification", tmp_path)
+    assert Provenance.of(task.module).random(task.module) == []
+    assert Provenance.of(task.module).status("encoder.readout.norm.weight") == "trained"
+    sample = task.read(coloured_shapes / "test" / "red" / "0.png")
+    assert sample.record.size == (32, 32)
+    logits = torch.tensor([p for _, p in sorted(task.predict([sample])[0].ranked)])
+    expected = task.module(task.tokenizer.collate([sample])).softmax(-1)[0]
+    torch.testing.assert_close(logits, expected[torch.tensor(sorted(range(3), key=lambda i: task.classes[i]))])
+    task.encoder = card["encoder"]
+    save_task(task, tmp_path / "again", card={"name": "copy"})
+    assert (
+        load_task("classification", tmp_path / "again").predict([sample])[0].ranked == task.predict([sample])[0].ranked
+    )
+
+
+def test_encoders_from_scratch_are_shared_by_nobody(coloured_shapes, tmp_path):
+    small_pyramid(coloured_shapes, tmp_path)
+    first, second = (load_task("classification", tmp_path).module for _ in range(2))
+    assert first.encoder is not second.encoder
+
+
+def test_a_run_with_an_encoder_from_scratch_that_was_interrupted_goes_on_to_the_same_weights(coloured_shapes, tmp_path):
+    def stop(progress):
+        if progress.step == 1:
+            raise RuntimeError("power cut")
+
+    small_pyramid(coloured_shapes, tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="power cut"):
+        small_pyramid(coloured_shapes, tmp_path / "cut", report=stop)
+    small_pyramid(coloured_shapes, tmp_path / "cut")
+    whole, cut = (read_weights(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_an_encoder_with_weights_is_tuned_as_a_copy_where_the_task_is_told_to(tiny_encoder, coloured_shapes, tmp_path):
+    before = weights_digest(shared_encoder(str(tiny_encoder)).state_dict())
+    card = fit(tiny_encoder, coloured_shapes / "test", tmp_path, options={"whole": True}, steps=2)
+    assert card["encoder_began"] == {"": "trained"}
+    tuned = load_task("classification", tmp_path).module.encoder
+    assert (
+        weights_digest(tuned.state_dict()) != before == weights_digest(shared_encoder(str(tiny_encoder)).state_dict())
+    )
+
+
+def test_a_random_encoder_is_never_frozen(coloured_shapes, tmp_path):
+    with pytest.raises(ValueError, match="is random, so it is trained along with the head: whole=false cannot be"):
+        small_pyramid(coloured_shapes, tmp_path, options={"whole": False})
+    with pytest.raises(ValueError, match="is random, and the task 'segmentation' trains no encoder"):
+        fit_task("segmentation", coloured_shapes, tmp_path, encoder="recipe:unireplknet")

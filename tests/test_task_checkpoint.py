@@ -8,6 +8,7 @@ import torch
 
 from unimodal.checkpoint import load_checkpoint, save
 from unimodal.errors import CheckpointError
+from unimodal.pretrained import load
 from unimodal.provenance import Provenance
 from unimodal.task import load_task, save_task
 from unimodal.task_checkpoint import load_task_module, shared_encoder
@@ -119,4 +120,20 @@ def test_a_card_that_is_no_json_is_refused_and_nothing_is_written(classifier, tm
     task = load_task("classification", classifier)
     with pytest.raises(ValueError, match="the options or the card of 'classification' are not plain JSON"):
         save_task(task, tmp_path / "out", card={"score": torch.zeros(1)})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tree_of_parts_that_cannot_be_read_is_refused(folder):
+    settings = json.loads((folder / "task.json").read_text())
+    options = {**settings["options"], "whole": True}
+    for part, told in (({}, "a part is written as"), ({"part": "mixers.nothing", "with": {}}, "no mixer named")):
+        change(folder, options=options, encoder_part=part)
+        with pytest.raises(CheckpointError, match=f"the encoder's parts cannot be used .*{told}"):
+            load_task_module(Classification, folder)
+
+
+def test_an_encoder_that_was_trained_along_is_saved_with_its_parts_or_not_at_all(tiny_encoder, tmp_path):
+    task = Classification(Classification.build(load(tiny_encoder), whole=True))
+    with pytest.raises(ValueError, match="was trained along, and module.encoder_part says not what it is"):
+        save_task(task, tmp_path / "out", card={})
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
-"""Fitting: a task's own parameters learned on a labelled data set, on the frozen encoder, into a task checkpoint."""
+"""Fitting: a task's parameters learned on a labelled data set, on a frozen encoder or along with it."""
 
 import datetime
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,10 @@ from torch import Tensor
 from unimodal.catalog import catalog
 from unimodal.errors import InputError
 from unimodal.inference.evaluation import measure
+from unimodal.provenance import Provenance
 from unimodal.sample import Sample
 from unimodal.task import save_task
-from unimodal.task_checkpoint import shared_encoder
+from unimodal.task_checkpoint import own_encoder, shared_encoder
 from unimodal.training import Progress, cosine, fit, shuffled
 from unimodal.weights_file import weights_digest
 
@@ -44,13 +46,15 @@ def fit_task(
 ) -> dict[str, Any]:
     """Train the task called ``name``; returns its card. Called again after an interrupt, it goes on.
 
-    AdamW with a cosine schedule over what is not the encoder's. A sample that cannot be read is replaced by the next
-    one that can, and is named on the card.
+    AdamW with a cosine schedule over what is not the encoder's; with an encoder ``recipe:NAME``, whose weights are
+    random, or the option ``whole`` of a task that has it, over the encoder's too. A sample that cannot be read is
+    replaced by the next one that can, and is named on the card.
 
     Args:
         data: A data set as the task's ``labelled`` takes it.
         out: Gets the task checkpoint, ``curve.jsonl`` and the state to go on from.
-        encoder: What :func:`unimodal.load` takes; None means the task's own.
+        encoder: What :func:`unimodal.load` takes, or ``recipe:NAME[/SIZE][,SETTING=VALUE ...]`` for one from scratch;
+            None means the task's own.
         options: For the task's ``build``; what is not given comes from its ``options_from(data)``, if it has one.
         batch: Samples a step (all of them if there are fewer).
         rate: Peak learning rate.
@@ -59,8 +63,8 @@ def fit_task(
     Raises:
         InputError: there is no data set at ``data`` or ``validation``, or no sample of it can be read.
         ValueError: ``out`` holds a run with other settings, the task has nothing to train or cannot be built with
-            ``options``, or a number is not positive.
-        UnknownNameError, CheckpointError: no such task, no usable encoder.
+            ``options``, its encoder is random and cannot be trained along, or a number is not positive.
+        UnknownNameError, CheckpointError: no such task or recipe, no usable encoder.
         FloatingPointError: the loss is not finite.
     """
     if min(steps, batch, rate) <= 0:
@@ -70,14 +74,17 @@ def fit_task(
     data, out = Path(data), Path(out)
     found = task_class.options_from(data) if hasattr(task_class, "options_from") else {}
     torch.manual_seed(seed)
-    built_on = shared_encoder(spec, device)
     settings = {**found, **(options or {})}
+    settings |= {"whole": True} if _is_whole(task_class, spec, settings) else {}
+    part, built_on = own_encoder(spec) if settings.get("whole") else (None, shared_encoder(spec, device))
+    began = Provenance.of(built_on).to_json()["statuses"]
     try:
         module = task_class.build(built_on, **settings).to(device)
     except TypeError as error:
         told = ", ".join(f"{key} = {value!r}" for key, value in settings.items())
         raise ValueError(f"the task {name!r} cannot be built with {told}: {error}") from error
-    built_on.requires_grad_(False)
+    built_on.requires_grad_(part is not None)
+    module.__dict__["encoder_part"] = part
     task = task_class(module)
     task.encoder = spec
     pairs = task.labelled(data)
@@ -112,6 +119,7 @@ def fit_task(
     card = {
         "name": f"{name} trained on {data.name}",
         **about,
+        **({"encoder_began": began} if part is not None else {}),
         "skipped": [f"{source}: {words}" for source, words in sorted(reader.broken.items())],
         "loss": _last_loss(out),
         "validation": str(validation or ""),
@@ -187,6 +195,17 @@ class _Reader:
     def _note(self, index: int, error: InputError) -> None:
         self._bad.add(index)
         self.broken[error.source] = error.cause
+
+
+def _is_whole(task_class: Any, spec: str, settings: Mapping[str, Any]) -> bool:
+    """Whether the encoder is trained along: one from scratch always is."""
+    if not spec.startswith("recipe:"):
+        return bool(settings.get("whole"))
+    if "whole" not in inspect.signature(task_class.build).parameters:
+        raise ValueError(f"{spec} is random, and the task {task_class.name!r} trains no encoder, only a head on one")
+    if not settings.get("whole", True):
+        raise ValueError(f"{spec} is random, so it is trained along with the head: whole=false cannot be")
+    return True
 
 
 def _settled(spec: str) -> str:

@@ -51,6 +51,9 @@ def load_with_info(spec: str | Path, *, tower: str | None = None, allow_random: 
         return convert(published, tower=tower)
     if tower is not None:
         raise CheckpointError(spec, f"tower={tower!r} is for published pairs; this checkpoint holds one model")
+    if library == "recipe":
+        remedy = f"train it: unimodal train TASK DATA --encoder {spec} --out OUT"
+        raise CheckpointError(spec, "is made from scratch, so there are no weights to load", remedy)
     if library == "unimodal":
         embedded = sorted(p.name for p in EMBEDDED.iterdir() if p.is_dir()) if EMBEDDED.is_dir() else []
         if name not in embedded:

@@ -1,6 +1,8 @@
 """Task checkpoint: a folder with the task's own weights and the name of the shared encoder that they were trained on.
 
-The encoder is loaded once a process and device and shared by every task that stands on it, frozen.
+The encoder is loaded once a process and device and shared by every task that stands on it, frozen. A task that was
+built with the option ``whole`` has an encoder of its own, trained along with it: the folder then holds the weights of
+both, and the encoder's tree of parts.
 """
 
 import json
@@ -15,12 +17,13 @@ import torch.nn as nn
 
 from unimodal.checkpoint import WEIGHTS, read_config
 from unimodal.coverage import load_strictly
-from unimodal.errors import CheckpointError
+from unimodal.errors import CheckpointError, UnknownNameError
 from unimodal.model import Model
+from unimodal.part import Part
 from unimodal.provenance import Provenance
 from unimodal.weights_file import read_weights, replace_file, weights_digest, write_weights
 
-__all__ = ["TASK", "load_task_module", "save_task_module", "shared_encoder", "task_card"]
+__all__ = ["TASK", "load_task_module", "own_encoder", "save_task_module", "shared_encoder", "task_card"]
 
 TASK = "task.json"
 _LOADING = threading.Lock()
@@ -37,11 +40,30 @@ def shared_encoder(name: str, device: str = "cpu") -> Model:
         return _loaded(name, device)
 
 
+def own_encoder(name: str) -> tuple[Part, Model]:
+    """An encoder that nobody shares, to be trained, and the tree that builds it.
+
+    Args:
+        name: What :func:`unimodal.load` takes, a bare name of an embedded one, or what
+            :func:`unimodal.from_recipe.from_recipe` does: that one's weights are random, by torch's seed.
+    """
+    from unimodal.from_recipe import from_recipe
+    from unimodal.pretrained import load_with_info
+
+    if name.startswith("recipe:"):
+        part = from_recipe(name)
+        model: Any = part()
+        Provenance({"": "random"}, name).attach(model)
+        return part, model
+    model, info = load_with_info(_full(name))
+    return info.part, model
+
+
 @cache
 def _loaded(name: str, device: str) -> Model:
     from unimodal.pretrained import load
 
-    model: Any = load(name if ":" in name or "/" in name else f"unimodal:{name}")
+    model: Any = load(_full(name))
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -49,15 +71,22 @@ def save_task_module(task: Any, folder: Path, *, card: Mapping[str, Any]) -> Non
     """See :func:`unimodal.task.save_task`. Digests bind the settings to the weights and to the encoder's.
 
     Raises:
-        ValueError: the task's options or the card are no plain JSON; nothing is written then.
+        ValueError: the task's options or the card are no plain JSON, or an encoder was trained along and
+            ``module.encoder_part`` is not the tree that builds it; nothing is written then.
     """
-    own = {k: v.detach().clone().contiguous() for k, v in task.module.state_dict().items() if not _of_encoder(k)}
+    whole = bool(task.module.options.get("whole"))
+    kept = {k: v for k, v in task.module.state_dict().items() if whole or not _of_encoder(k)}
+    own = {k: v.detach().clone().contiguous() for k, v in kept.items()}
+    part = task.module.__dict__.get("encoder_part")
+    if whole and part is None:
+        raise ValueError(f"the encoder of {task.name!r} was trained along, and module.encoder_part says not what it is")
     settings = {
         "format": "unimodal task",
         "version": 1,
         "task": task.name,
         "encoder": task.encoder,
-        "encoder_digest": weights_digest(task.module.encoder.state_dict()),
+        **({"encoder_part": part.to_json()} if whole else {}),
+        "encoder_digest": None if whole else weights_digest(task.module.encoder.state_dict()),
         "digest": weights_digest(own),
         "options": task.module.options,
         "card": dict(card),
@@ -103,7 +132,8 @@ def load_task_module(
     own = read_weights(folder / WEIGHTS)
     if settings.get("digest") not in (None, weights_digest(own)):
         raise CheckpointError(folder / WEIGHTS, f"its content is not the one that {TASK} was written for")
-    encoder = shared_encoder(settings["encoder"], device)
+    part = _part(settings, folder)
+    encoder = part() if part is not None else shared_encoder(settings["encoder"], device)
     if settings.get("encoder_digest") not in (None, weights_digest(encoder.state_dict())):
         cause = f"it was trained on other weights of the encoder {settings['encoder']!r} than those of today"
         raise CheckpointError(folder, cause, "train it again, or give back the encoder that it knew")
@@ -111,8 +141,11 @@ def load_task_module(
         module = task_class.build(encoder, **settings["options"])
     except (TypeError, ValueError) as error:
         raise CheckpointError(folder / TASK, f"the options cannot be used ({error})") from error
-    kept = {k: v for k, v in module.state_dict().items() if _of_encoder(k)}
+    kept = {k: v for k, v in module.state_dict().items() if part is None and _of_encoder(k)}
     load_strictly(module, {**kept, **own}, folder / WEIGHTS)
+    if part is not None:
+        module.__dict__["encoder_part"] = part
+        Provenance({"": "trained"}, str(folder)).attach(module.encoder)
     return _told(module, "trained", str(settings["card"].get("name", folder))).eval().to(device)
 
 
@@ -134,6 +167,20 @@ def _settings(folder: Path, task: str) -> dict[str, Any]:
     if settings["task"] != task:
         raise CheckpointError(folder / TASK, f"holds the task {settings['task']!r}, not {task!r}")
     return settings
+
+
+def _part(settings: Mapping[str, Any], folder: Path) -> Part | None:
+    """The tree of an encoder that was trained along, or None for a shared one."""
+    if not settings["options"].get("whole"):
+        return None
+    try:
+        return Part.from_json(settings.get("encoder_part", {}))
+    except (TypeError, ValueError, UnknownNameError) as error:
+        raise CheckpointError(folder / TASK, f"the encoder's parts cannot be used ({error})") from error
+
+
+def _full(name: str) -> str:
+    return name if ":" in name or "/" in name else f"unimodal:{name}"
 
 
 def _told(module: nn.Module, own: str, source: str) -> nn.Module:

@@ -1,7 +1,6 @@
 """Settings: options that several commands take, and the task that they name."""
 
 import inspect
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from unimodal.errors import UnknownNameError
+from unimodal.setting_word import setting_word
 
 __all__ = [
     "BatchTokens",
@@ -77,17 +77,11 @@ def task_options(task: Any, given: Sequence[str]) -> dict[str, Any]:
     known = list(inspect.signature(task.build).parameters)[1:]
     options: dict[str, Any] = {}
     for word in given:
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise ValueError(f"--option takes NAME=VALUE, not {word!r}")
+        name, value = setting_word(word, "--option")
         if name not in known:
             takes = f"it takes: {', '.join(known)}" if known else "it takes none"
             raise ValueError(f"the task {task.name!r} has no option {name!r}; {takes}")
-        try:
-            found = json.loads(value)
-        except json.JSONDecodeError:
-            found = value
-        options[name] = tuple(found) if isinstance(found, list) else found
+        options[name] = value
     return options
 
 

@@ -1,4 +1,4 @@
-"""train: a task's own parameters on a labelled data set, on the frozen encoder."""
+"""train: a task's own parameters on a labelled data set, on a frozen encoder or with one from scratch."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,15 @@ def train(
     task: Annotated[str, typer.Argument(help="See 'unimodal list tasks'.", show_default=False)],
     data: Annotated[Path, typer.Argument(help="A labelled data set, laid out as the task says.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the task checkpoint.", show_default=False)],
-    encoder: Annotated[str | None, typer.Option(help="What unimodal.load() takes; the task's own by default.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What unimodal.load() takes (the task's own by default), or an encoder from scratch: "
+            "recipe:NAME, recipe:NAME/SIZE, recipe:NAME/SIZE,image=64 (see 'unimodal list recipes').",
+            show_default=False,
+        ),
+    ] = None,
     validation: Annotated[Path | None, typer.Option(help="A labelled data set to measure on.")] = None,
     classes: Annotated[
         str | None, typer.Option(help="Names in their order, with commas; found in DATA by default.")
@@ -36,8 +44,9 @@ def train(
 ) -> int:
     """Train a task on your data; then 'unimodal predict TASK --weights OUT' uses it.
 
-    Only the task's own parameters are learned, the encoder stays as it is. Ctrl-C keeps the state, and the same
-    command goes on from it. Samples that cannot be read are skipped and named.
+    Only the task's own parameters are learned, the encoder stays as it is; but one from scratch is trained along, and
+    is saved with the task. Ctrl-C keeps the state, and the same command goes on from it. Samples that cannot be read
+    are skipped and named.
     """
     from unimodal.cli.progress import progress
     from unimodal.fitting import fit_task
