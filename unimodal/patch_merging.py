@@ -12,7 +12,7 @@ from unimodal.lattice_shrinking import shrink_lattice
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
 from unimodal.tokens import Tokens
-from unimodal.window_order import window_order
+from unimodal.window_order import WindowOrder, window_order
 from unimodal.windows import to_windows
 
 __all__ = ["PatchMerging"]
@@ -53,6 +53,6 @@ class PatchMerging(nn.Module):
         order = window_order(sizes, (2, 2), (0, 0))
         down_first = order.cells.reshape(-1, 4)[:, [0, 2, 1, 3]].ravel()
         four_SM4D = (
-            to_windows(map_SDYX.flatten(2).mT, order._replace(cells=down_first)).unflatten(1, (-1, 4)).flatten(2)
+            to_windows(map_SDYX.flatten(2).mT, WindowOrder(down_first, *order[1:])).unflatten(1, (-1, 4)).flatten(2)
         )
         return self.reduction(self.norm(four_SM4D)).mT.unflatten(-1, tuple(-(-n // 2) for n in sizes))

@@ -11,6 +11,7 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 __all__ = ["WindowOrder", "window_order"]
 
@@ -31,7 +32,7 @@ class WindowOrder(NamedTuple):
     filled: bool
 
 
-@lru_cache(maxsize=64)
+@torch.compiler.assume_constant_result
 def window_order(
     grid: tuple[int, ...], size: tuple[int, ...], shift: tuple[int, ...], edge: str = "padded"
 ) -> WindowOrder:
@@ -46,6 +47,11 @@ def window_order(
         shift: Cells by which each axis is turned, at least 0 and below ``size``.
         edge: padded, turned or repeated.
     """
+    return _order(grid, size, shift, edge)
+
+
+@lru_cache(maxsize=64)
+def _order(grid: tuple[int, ...], size: tuple[int, ...], shift: tuple[int, ...], edge: str) -> WindowOrder:
     axes = [_axis(n, m, s, edge) for n, m, s in zip(grid, size, shift, strict=True)]
     sources = np.meshgrid(*(source for source, _ in axes), indexing="ij")
     empty = np.any([source == n for source, n in zip(sources, grid, strict=True)], 0)

@@ -110,6 +110,12 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(lambda t: mixer(t, Side(grid=(4, 3)))[:, :, :2], x)
 
 
+def test_seams_and_places_are_constants_of_a_traced_program():
+    mixer, x = made(shift=1), torch.randn(2, 35, 8, dtype=torch.float64)
+    traced = torch.compile(lambda t: mixer(t, Side(grid=(7, 5))), backend="eager", fullgraph=True)
+    torch.testing.assert_close(traced(x), mixer(x, Side(grid=(7, 5))))
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("grid", [(14, 14), (9, 16), (7, 20), (5, 4)])
 @pytest.mark.parametrize("shift", [0, 3])

@@ -81,13 +81,18 @@ class LatticeBias(nn.Module):
         """
         if len(grid) != len(self.window):
             raise ValueError(f"the window {self.window} needs a lattice with as many axes, not {grid}")
-        offsets_LL = torch.from_numpy(_offsets(tuple(grid), self.window)).to(self.table.device)
+        offsets_LL = torch.from_numpy(_rows(tuple(grid), self.window)).to(self.table.device)
         bias_HLL = self.table.mT.index_select(1, offsets_LL).unflatten(1, (prod(grid), -1))
         return F.pad(bias_HLL, (prefix, 0, prefix, 0)) if prefix else bias_HLL
 
     def _of_group(self, side: Side, grid: tuple[int, ...], *qkv_SNHK: Tensor) -> Tensor:
         q, k, v = (t.transpose(1, 2) for t in qkv_SNHK)
         return self(q, k, v, side.replace(grid=grid)).transpose(1, 2)
+
+
+@torch.compiler.assume_constant_result
+def _rows(grid: tuple[int, ...], window: tuple[int, ...]) -> np.ndarray:
+    return _offsets(grid, window)
 
 
 @lru_cache(maxsize=64)

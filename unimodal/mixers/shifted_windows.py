@@ -109,13 +109,17 @@ class ShiftedWindows(nn.Module):
 
 def _seams(turn: tuple[Any, ...], like: Tensor) -> Tensor:
     """-inf between cells that were not near before the turn, (S W, 1, C, C) for the windows of each sequence."""
-    apart = _apart if prod(turn[0]) * prod(turn[1]) <= _KEPT else _apart.__wrapped__
-    bias = torch.from_numpy(apart(*turn)).to(like.device, like.dtype)
+    bias = torch.from_numpy(_apart(turn)).to(like.device, like.dtype)
     return bias.repeat(len(like), 1, 1, 1) if len(like) > 1 else bias
 
 
+@torch.compiler.assume_constant_result
+def _apart(turn: tuple[Any, ...]) -> np.ndarray:
+    return (_made if prod(turn[0]) * prod(turn[1]) <= _KEPT else _made.__wrapped__)(*turn)
+
+
 @lru_cache(maxsize=32)
-def _apart(*turn: Any) -> np.ndarray:
+def _made(*turn: Any) -> np.ndarray:
     """-inf between places of different regions and else 0, (W, 1, C, C) in float32."""
     regions_WC: Any = window_order(*turn).regions
     apart_WCC = regions_WC[:, :, None] != regions_WC[:, None]
