@@ -11,7 +11,7 @@ from unimodal.weights_file import read_weights
 
 __all__ = ["read"]
 
-_FAMILIES = {"vision_transformer": "vit", "deit": "vit", "swin_transformer": "swin"}
+_FAMILIES = {"vision_transformer": "vit", "deit": "vit", "swin_transformer": "swin", "nextvit": "next_vit"}
 
 
 def read(name: str) -> Published:
