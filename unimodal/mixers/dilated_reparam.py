@@ -8,13 +8,13 @@ Axes: B rows, N tokens, D width, K large kernel, k r a small kernel and its dila
 from types import MappingProxyType
 from typing import Any
 
-import torch
 import torch.nn as nn
 from torch import Tensor
 
 from unimodal.mixers.depthwise import Depthwise
 from unimodal.norms.batch import BatchNorm
 from unimodal.side import Side
+from unimodal.summed_kernel import Branch, summed_kernel
 
 __all__ = ["DilatedReparam"]
 
@@ -83,16 +83,9 @@ class DilatedReparam(nn.Module):
     def deployed(self) -> Depthwise:
         """One depth-wise convolution with the same outputs in use; folded in float64."""
         like = next(self.parameters()).detach()
-        weight_D1KK = torch.zeros(len(like), 1, self.kernel, self.kernel, dtype=torch.float64, device=like.device)
-        bias_D = weight_D1KK.new_zeros(len(like))
         pairs: Any = zip(self.convolutions, self.norms, strict=True)
-        with torch.no_grad():
-            for convolution, norm in pairs:
-                factor_D, shift_D = norm.affine()
-                reach, step = convolution.dilation * (convolution.kernel // 2), convolution.dilation
-                places = slice(self.kernel // 2 - reach, self.kernel // 2 + reach + 1, step)
-                weight_D1KK[..., places, places] += convolution.weight.double() * factor_D[:, None, None, None]
-                bias_D += shift_D
+        branches = (Branch(c.weight, norm.affine(), len(like), c.dilation) for c, norm in pairs)
+        weight_D1KK, bias_D = summed_kernel(branches, kernel=self.kernel, groups=len(like))
         made = Depthwise(len(like), kernel=self.kernel)
         made.weight, made.bias = nn.Parameter(weight_D1KK.to(like)), nn.Parameter(bias_D.to(like))
         return made.train(self.training)
