@@ -2,7 +2,7 @@
 
 Source: Fan et al. 2024, arXiv:2309.11523, sec. 3.2 (MaSA and its local context enhancement); the turn of queries and
 keys: github.com/qhfan/RMT, classfication_release/RMT.py (``theta_shift``).
-Axes: B batch, N tokens, D width, H heads, K head width.
+Axes: B batch, N tokens, D width, H heads, G heads of queries and of keys (2 H), K head width.
 """
 
 import torch
@@ -65,10 +65,10 @@ class Manhattan(nn.Module):
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
         side.honour("bias", "lengths", "cu_seqlens")
-        q, k, v = self.to_qkv(x).chunk(3, dim=-1)
-        q_BHNK, k_BHNK, v_BHNK = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        q_k, v = self.to_qkv(x).tensor_split([2 * x.shape[-1]], dim=-1)
+        qk_BGNK, v_BHNK = (t.unflatten(-1, (-1, x.shape[-1] // self.heads)).transpose(1, 2) for t in (q_k, v))
         numbered = side.replace(positions=over_tokens(lambda grid: _number(grid, x.device), side, *x.shape[:2]))
-        q_BHNK, k_BHNK = self.position(q_BHNK, numbered), self.position(k_BHNK, numbered)
+        q_BHNK, k_BHNK = self.position(qk_BGNK, numbered).chunk(2, dim=1)  # both are turned by the same angles
         o = self.attention(q_BHNK, k_BHNK, v_BHNK, side).transpose(1, 2).flatten(2)
         return self.to_out(o + convolve_lattice(self.around, v, side))
 

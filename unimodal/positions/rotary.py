@@ -52,4 +52,5 @@ class Rotary(nn.Module):
         angle_BNPn = coordinate[..., None] * self.base**-step
         cos, sin = (t[:, None].to(x.dtype) for t in (angle_BNPn.cos(), angle_BNPn.sin()))
         a, b = x.unflatten(-1, (axes, 2, n)).unbind(-2)
-        return torch.stack([a * cos - b * sin, a * sin + b * cos], -2).flatten(-3)
+        turned = [torch.addcmul(a * cos, b, sin, value=-1), torch.addcmul(b * cos, a, sin)]
+        return torch.stack(turned, -2).flatten(-3)
