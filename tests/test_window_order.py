@@ -22,6 +22,14 @@ def test_the_last_window_has_two_regions_along_each_turned_axis():
     assert regions[2][0] == regions[2][1] != regions[2][2] == regions[2][3]
 
 
+def test_zeros_behind_the_turn_leave_a_seam_open():
+    for edge, together in (("padded", False), ("turned", True)):
+        order = window_order((11,), (7,), (3,), edge)
+        assert order.regions is not None
+        region = dict(zip(order.cells.tolist(), order.regions.ravel().tolist(), strict=True))
+        assert (region[10] == region[0]) == together
+
+
 @pytest.mark.parametrize("edge", ["padded", "turned"])
 @pytest.mark.parametrize("grid, size, shift", [((6, 6), (3, 3), (1, 1)), ((5, 7), (3, 2), (2, 1)), ((2, 9, 3),) * 3])
 def test_joining_undoes_cutting(edge, grid, size, shift):

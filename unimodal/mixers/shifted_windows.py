@@ -35,8 +35,9 @@ class ShiftedWindows(nn.Module):
 
     Where the lattice is no multiple of the window, zeros fill it up, and they are seen as tokens are: the paper's code
     and all of its relatives do so. ``edge`` says whether zeros are put behind the lattice before it is turned
-    (``padded``: the paper's code for dense tasks, transformers, torchvision) or after (``turned``: timm). A lattice
-    smaller than the window is filled up too.
+    (``padded``: the paper's code for dense tasks, transformers, torchvision) or after (``turned``: timm). Seams are
+    counted from the end of the zeros, so that under ``turned`` a ragged edge leaves some of them open, as in timm. A
+    lattice smaller than the window is filled up too.
 
     Prefix tokens are off the lattice: they get 0 and give nothing.
 
