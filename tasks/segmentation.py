@@ -1,13 +1,14 @@
 """Semantic segmentation: one class for every pixel, from a dense head on the frozen shared encoder.
 
-Source: Long et al. 2014, arXiv:1411.4038 (dense prediction from classification features, upsampled bilinearly).
+Source: Long et al. 2014, arXiv:1411.4038 (dense prediction from classification features, upsampled bilinearly); levels
+of a pyramid side by side: Hariharan et al. 2014, arXiv:1411.5752 (hypercolumns).
 Axes: B pictures, D encoder width, K classes, Y rows, X columns.
 """
 
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn as nn
@@ -19,6 +20,7 @@ from unimodal.data.labelled import masked_pictures
 from unimodal.metrics import ConfusionMatrix, Metric
 from unimodal.model import Model
 from unimodal.part import Part
+from unimodal.pyramid import Pyramid
 from unimodal.sample import Batch, Sample
 from unimodal.tasks.parts.dense_head import DenseHead
 from unimodal.tasks.parts.segments import SegmentPrediction, distinct_colours
@@ -37,8 +39,9 @@ class SegmentationModule(nn.Module):
         weights: A factor a class in the loss, or None for 1.
         size: Pictures are shrunk until they lie within (rows, columns) px.
         window: The core sees windows of (rows, columns) tokens, the lattice it was trained on, so that its features
-            are those it learned and the cost grows linearly with the picture; the head looks across windows.
-        depths: Blocks after which features are taken; 0 is before the first.
+            are those it learned and the cost grows linearly with the picture; the head looks across windows. A pyramid
+            sees the whole picture.
+        depths: Blocks, of a pyramid stages, after which features are taken; 0 is before the first.
         head: The head, built with the number of channels and of classes.
     """
 
@@ -70,7 +73,12 @@ class SegmentationModule(nn.Module):
             "window": list(window),
             "depths": list(depths),
         }
-        self.head = head(encoder.dim * len(self.depths), len(classes))
+        core: Any = encoder.transformer
+        self.pyramid = isinstance(core, Pyramid)
+        if self.pyramid and not set(depths) <= set(range(len(core.widths))):
+            raise ValueError(f"depths must be within 0..{len(core.stages)}, not {self.depths}")
+        widths = [core.widths[depth] if self.pyramid else encoder.dim for depth in self.depths]
+        self.head = head(sum(widths), len(classes))
 
     def train(self, mode: bool = True) -> "SegmentationModule":
         super().train(mode)
@@ -78,12 +86,27 @@ class SegmentationModule(nn.Module):
         return self
 
     def features(self, batch: Batch) -> Tensor:
-        """(B, len(depths) D, Y, X) features of pictures of one size."""
+        """(B, D of all depths, Y, X) features of pictures of one size, on the finest lattice of these depths."""
+        if self.pyramid:
+            return self._of_stages(batch)
         tokens: Any = self.encoder.tokenizer(batch.modality)(batch)
         grid = tokens.side.lattices(1)[0]
         placed = self.encoder.place(split_windows(tokens, self.window), batch.modality)
         levels = self.encoder.transformer.features(placed, self.depths)
         return join_windows(torch.cat([level.lattice().x for level in levels], -1), self.window, grid)
+
+    def _of_stages(self, batch: Batch) -> Tensor:
+        """A picture smaller than the coarsest cell is filled up with its last pixels; their cells are cut off again."""
+        strides, pixels = self.encoder.strides(batch.modality), cast(Tensor, batch.data)
+        sizes, least, finest = pixels.shape[-2:], cast(int, strides[-1]), cast(int, strides[self.depths[0]])
+        rows, columns = (torch.arange(max(n, least)).clamp_max(n - 1) for n in sizes)
+        small = min(sizes) < least
+        batch = Batch(batch.modality, pixels[..., rows, :][..., columns]) if small else batch
+        levels = [level.lattice() for level in self.encoder.features(batch, self.depths)]
+        grids: Any = [level.side.lattices(1)[0] for level in levels]
+        maps = [level.x.mT.unflatten(-1, grid) for level, grid in zip(levels, grids, strict=True)]
+        joined = torch.cat([F.interpolate(m, size=grids[0], mode="bilinear") for m in maps], 1)
+        return joined[..., : -(-sizes[0] // finest), : -(-sizes[1] // finest)] if small else joined
 
     def forward(self, batch: Batch) -> Tensor:
         with torch.no_grad():
@@ -124,8 +147,14 @@ class Segmentation:
         window: Sequence[int] = (8, 8),
         depths: Sequence[int] | None = None,
     ) -> SegmentationModule:
-        """A dense head over ``classes`` on a frozen encoder; depths default to before, half way and the end."""
-        whole = encoder.transformer.depth
+        """A dense head over ``classes`` on a frozen encoder.
+
+        Depths default to before, half way and the end; of a pyramid to all stages.
+        """
+        core: Any = encoder.transformer
+        if depths is None and isinstance(core, Pyramid):
+            depths = tuple(range(1, len(core.stages) + 1))
+        whole = getattr(core, "depth", 0)
         return SegmentationModule(
             encoder,
             classes=classes,

@@ -14,6 +14,8 @@ from unimodal.part import Part
 from unimodal.positions.learned import Learned
 from unimodal.readouts.class_token import ClassToken
 from unimodal.readouts.mean import Mean
+from unimodal.recipes.unireplknet import unireplknet
+from unimodal.recipes.vit import vit
 from unimodal.sample import Batch
 from unimodal.side import Side
 from unimodal.tokens import Tokens
@@ -114,3 +116,18 @@ def test_a_modality_without_a_tokenizer_raises():
 def test_embedding_without_a_readout_raises():
     with pytest.raises(ValueError, match="this model has no readout"):
         model(readout=None).embed(batch())
+
+
+def test_strides_say_how_far_a_cell_reaches_in_the_input():
+    pyramid, transformer = unireplknet("a")(), vit("tiny")()
+    assert pyramid.strides("image") == (4, 4, 8, 16, 32)
+    assert transformer.strides("image") == (16,) * 13
+    for size in ((71, 130), (64, 96), (33, 35)):
+        features = pyramid.features(Batch("image", torch.zeros(1, 3, *size)), range(5))
+        for feature, stride in zip(features, pyramid.strides("image"), strict=True):
+            assert feature.side.grid == tuple(-(-n // stride) for n in size)
+
+
+def test_a_tokenizer_without_a_stem_has_no_strides():
+    with pytest.raises(ValueError, match="the tokenizer of series has no stem"):
+        model().strides("series")

@@ -16,6 +16,7 @@ from unimodal.mixture import mixture
 from unimodal.part import Part
 from unimodal.prefix import Prefix
 from unimodal.sample import Batch, Sample
+from unimodal.stride_product import stride_product
 from unimodal.tokens import Tokens
 
 __all__ = ["Model"]
@@ -114,6 +115,21 @@ class Model(nn.Module):
     def features(self, batch: Batch, depths: Sequence[int]) -> list[Tokens]:
         """The tokens after each of ``depths`` blocks (see :meth:`unimodal.transformer.Transformer.features`)."""
         return self.transformer.features(self.tokenize(batch), depths)
+
+    def strides(self, modality: str) -> tuple[int | tuple[int, ...], ...]:
+        """How far one cell of each of :meth:`features` reaches in the input (px, frames): the stem's and the core's.
+
+        One number, or one an axis where they differ. Cells at the far border may have less of it, or none be made of a
+        rest, as the stem and what lies between the stages say.
+
+        Raises:
+            ValueError: the modality has no tokenizer here, or one without a stem.
+        """
+        stem: Any = getattr(self.tokenizer(modality), "stem", None)
+        if stem is None:
+            raise ValueError(f"the tokenizer of {modality} has no stem, so its tokens are no cells of one size")
+        steps = getattr(self.transformer, "strides", None) or (1,) * (getattr(self.transformer, "depth", 0) + 1)
+        return tuple(stride_product(stem.stride, step) for step in steps)
 
     def embed(self, batch: Batch) -> Tensor:
         """One vector an input."""

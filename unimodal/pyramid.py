@@ -11,6 +11,7 @@ from typing import Any
 import torch.nn as nn
 
 from unimodal.part import Part
+from unimodal.stride_product import stride_product
 from unimodal.tokens import Tokens
 
 __all__ = ["Pyramid"]
@@ -53,7 +54,7 @@ class Pyramid(nn.Module):
             core: Any = stage(made.width)
             self.stages.append(core)
             widths.append(getattr(core, "width", made.width))
-            strides.append(_times(strides[-1], made.stride))
+            strides.append(stride_product(strides[-1], made.stride))
         self.widths, self.strides, self.width = tuple(widths), tuple(strides), widths[-1]
 
     def forward(self, tokens: Tokens) -> Tokens:
@@ -69,11 +70,3 @@ class Pyramid(nn.Module):
             tokens = self.stages[i - 1](tokens if i == 1 else self.between[i - 2](tokens))
             kept += [tokens] * list(depths).count(i)
         return kept
-
-
-def _times(before: int | tuple[int, ...], stride: int | tuple[int, ...]) -> int | tuple[int, ...]:
-    """The product, one number an axis if one of them has that."""
-    axes = max(1 if isinstance(n, int) else len(n) for n in (before, stride))
-    rows = ((n,) * axes if isinstance(n, int) else n for n in (before, stride))
-    made = tuple(a * b for a, b in zip(*rows, strict=True))
-    return made[0] if axes == 1 else made

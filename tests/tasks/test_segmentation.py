@@ -1,4 +1,5 @@
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,9 +8,13 @@ from PIL import Image
 
 from unimodal.errors import InputError
 from unimodal.recipes.small_image_encoder import small_image_encoder
+from unimodal.recipes.unireplknet import unireplknet
+from unimodal.sample import Batch
+from unimodal.task import load_task
 from unimodal.tasks.parts.dense_head import DenseHead
 from unimodal.tasks.parts.segments import SegmentPrediction, distinct_colours
 from unimodal.tasks.segmentation import Segmentation
+from unimodal.windows import join_windows, split_windows
 
 CLASSES = ("sky", "road", "car")
 
@@ -24,6 +29,56 @@ def picture(width, height, seed=0):
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def on_pyramid(**options):
+    encoder = unireplknet("a", layer_scale=None)().eval()
+    return Segmentation(Segmentation.build(encoder, classes=CLASSES, size=(96, 96), **options).eval())
+
+
+@pytest.mark.parametrize("size", [(64, 48), (90, 41), (33, 71), (7, 5)])
+def test_every_pixel_of_the_picture_gets_a_class_on_a_pyramid_too(size):
+    task = on_pyramid()
+    assert task.module.depths == (1, 2, 3, 4)
+    assert task.predict([task.read(picture(*size))])[0].labels.shape == (size[1], size[0])
+
+
+@pytest.mark.parametrize("depths", [(1, 2, 3, 4), (2, 4), (0, 3)])
+def test_stages_of_a_pyramid_lie_side_by_side_on_the_finest_of_their_lattices(depths):
+    task = on_pyramid(depths=depths)
+    batch = task.tokenizer.collate([task.read(picture(96, 72))])
+    features, levels = task.module.features(batch), task.module.encoder.features(batch, depths)
+    grids: Any = [level.side.grid for level in levels]
+    widths, (rows, columns) = [level.x.shape[-1] for level in levels], grids[0]
+    assert features.shape == (1, sum(widths), rows, columns)
+    assert task.module.head(features).shape == (1, 3, rows, columns)
+    for own, level, grid in zip(features.split(widths, 1), levels, grids, strict=True):
+        cells = level.x.mT.unflatten(-1, grid)
+        expected = torch.nn.functional.interpolate(cells, size=(rows, columns), mode="bilinear")
+        torch.testing.assert_close(own, expected)
+    first = features[:, : widths[0]].flatten(2).mT
+    assert torch.equal(first, levels[0].x)
+
+
+def test_the_head_on_a_pyramid_learns_and_is_built_again_from_its_options():
+    task = on_pyramid()
+    task.module.train()
+    task.loss([task.read(picture(64, 48))], [np.ones((48, 64), np.uint8)]).backward()
+    assert all(p.grad is None for p in task.module.encoder.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in task.module.head.parameters())
+    again = Segmentation.build(task.module.encoder, **task.module.options)
+    assert again.head.state_dict().keys() == task.module.head.state_dict().keys()
+
+
+def test_the_shipped_weights_see_windows_of_one_lattice_as_before():
+    module = load_task("segmentation").module
+    pixels = Batch("image", torch.randint(0, 256, (1, 3, 72, 104), dtype=torch.uint8))
+    with torch.inference_mode():
+        tokens = module.encoder.tokenizer("image")(pixels)
+        placed = module.encoder.place(split_windows(tokens, module.window), "image")
+        levels = module.encoder.transformer.features(placed, module.depths)
+        expected = join_windows(torch.cat([x.lattice().x for x in levels], -1), module.window, tokens.side.grid)
+        assert torch.equal(module.features(pixels), expected)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (200, 90), (33, 71), (7, 5)])
@@ -148,6 +203,11 @@ def test_labelled_pairs_come_from_folders_and_bad_ones_are_named(task, tmp_path)
 def test_options_that_do_not_fit_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         Segmentation.build(small_image_encoder(dim=32, depth=1, heads=2, widths=(8, 16))(), **options)
+
+
+def test_stages_that_a_pyramid_does_not_have_are_refused():
+    with pytest.raises(ValueError, match=r"depths must be within 0\.\.4, not \(1, 5\)"):
+        on_pyramid(depths=(1, 5))
 
 
 def test_the_head_knows_the_place_of_a_cell():
