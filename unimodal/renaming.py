@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unimodal.conversion import From, affine
 
-__all__ = ["blocks", "class_rows", "lattice_rows", "patches"]
+__all__ = ["blocks", "cell_map", "class_rows", "lattice_rows", "patches"]
 
 
 def blocks(
@@ -42,6 +42,11 @@ def blocks(
 def patches(theirs: str, *, bias: bool = True) -> dict[str, From]:
     """The patch projection of an image tower."""
     return affine("tokenizers.image.stem.project", theirs, bias=bias)
+
+
+def cell_map(ours: str, theirs: str, *, bias: bool = True) -> dict[str, From]:
+    """A linear map that the peer stores as a convolution of one cell, or as a linear map."""
+    return {**affine(ours, theirs, bias=bias), f"{ours}.weight": From((f"{theirs}.weight",), lambda w: w.flatten(1))}
 
 
 def class_rows(tokens: tuple[str, ...], table: str | None, rows: int) -> dict[str, From]:
