@@ -84,3 +84,9 @@ def test_other_lattices_and_masks_are_refused():
         Convolution(8)(torch.zeros(1, 8, 8))
     with pytest.raises(ValueError, match="mask"):
         Convolution(8)(torch.zeros(1, 8, 8), Side(grid=(2, 4), mask=torch.ones(1, 1, 8, 8, dtype=torch.bool)))
+
+
+def test_the_weight_lies_in_memory_as_the_tokens_do():
+    mixer = Convolution(6, width=4)
+    assert mixer.weight.is_contiguous(memory_format=torch.channels_last)
+    assert mixer.scaled(torch.ones(4), torch.zeros(4)).weight.is_contiguous(memory_format=torch.channels_last)

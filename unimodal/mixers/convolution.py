@@ -53,9 +53,10 @@ class Convolution(nn.Module):
         if groups < 1 or self.width < 1 or dim % groups or self.width % groups:
             raise ValueError(f"groups must divide the widths {dim} and {self.width}, not {groups}")
         self.kernel, self.groups = kernel, groups
-        self.weight = nn.Parameter(torch.empty(self.width, dim // groups, kernel, kernel))
+        weight = nn.init.trunc_normal_(torch.empty(self.width, dim // groups, kernel, kernel), std=0.02)
+        # Channels last as those of the tokens are: otherwise each call copies it.
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
         self.bias = nn.Parameter(torch.zeros(self.width)) if bias else None
-        nn.init.trunc_normal_(self.weight, std=0.02)
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
         side.honour("lengths", "cu_seqlens")
