@@ -28,6 +28,7 @@ _CORE = {
     "grid_pooling": ("unimodal.grid_pooling", "GridPooling"),
     "average_pooling": ("unimodal.average_pooling", "AveragePooling"),
     "raster_pooling": ("unimodal.raster_pooling", "RasterPooling"),
+    "multi_group_downsampling": ("unimodal.multi_group_downsampling", "MultiGroupDownsampling"),
     "appended": ("unimodal.appended", "Appended"),
     "prepared": ("unimodal.prepared", "Prepared"),
     "patch_merging": ("unimodal.patch_merging", "PatchMerging"),
