@@ -58,6 +58,19 @@ def test_a_chain_takes_in_no_more_than_its_outer_parts_do():
     assert not hasattr(chain, "preceded")
 
 
+def test_an_activation_writes_over_what_a_map_of_the_chain_made_and_over_nothing_else():
+    chain, x, seen = randomised(4, parts=(Part(Linear), Part(Activated))), torch.randn(2, 12, 4).double(), []
+    chain.parts[0].register_forward_hook(lambda _, given, out: seen.append(out))
+    wanted = chain(x, SIDE)
+    with torch.no_grad():
+        assert torch.equal(chain(x, SIDE), wanted)
+        assert chain(x, SIDE).data_ptr() == seen[-1].data_ptr()
+        for parts in ((Part(Activated),), (Part(Activated), Part(Activated)), (Part(LayerNorm), Part(Activated))):
+            before = x.clone()
+            randomised(4, parts=parts)(x, SIDE)
+            assert torch.equal(x, before)
+
+
 def test_it_round_trips():
     part = Part(Chain, parts=MAPS)
     assert Part.from_json(part.to_json()) == part

@@ -22,7 +22,8 @@ __all__ = ["Chain"]
 class Chain(nn.Module):
     """y = f_n(... f_2(f_1(x))). A chain is a mixer, a feed-forward, a block or a norm, by what stands in it.
 
-    A part that changes the width says so with ``width``, and the next one is made for it.
+    A part that changes the width says so with ``width``, and the next one is made for it. Behind a part that always
+    writes to memory of its own (``writes_anew``), one that can write over what it reads (``overwrite``) does.
 
     Args:
         dim: Width D.
@@ -46,8 +47,11 @@ class Chain(nn.Module):
             self.parts.append(made)
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
+        owned = False  # whether x is memory that a part of the chain made and nobody else has
         for part in self.parts:
-            x = part(x, side)
+            made: Any = part
+            x = made.overwrite(x) if owned and hasattr(made, "overwrite") else part(x, side)
+            owned = getattr(made, "writes_anew", False)
         return x
 
     def deployed(self) -> "Chain":

@@ -8,6 +8,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.activation import activation as activation_named
+from unimodal.overwriting import overwriting
 from unimodal.side import Side
 
 __all__ = ["Activated"]
@@ -33,3 +34,7 @@ class Activated(nn.Module):
 
     def forward(self, x: Tensor, side: Side = Side()) -> Tensor:
         return self.activation(x)
+
+    def overwrite(self, x: Tensor) -> Tensor:
+        """The same, where nobody else has ``x`` (:func:`~unimodal.overwriting.overwriting`)."""
+        return overwriting(self.activation, x)

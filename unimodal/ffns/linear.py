@@ -30,6 +30,8 @@ class Linear(nn.Module):
         ValueError: the width is not positive.
     """
 
+    writes_anew = True
+
     def __init__(self, dim: int, *, width: int | None = None, bias: bool = True) -> None:
         super().__init__()
         self.width = dim if width is None else width

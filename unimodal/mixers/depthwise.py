@@ -42,6 +42,8 @@ class Depthwise(nn.Module):
     Cost: O(B N D K^2).
     """
 
+    writes_anew = True
+
     def __init__(self, dim: int, *, kernel: int | tuple[int, ...] = 3, dilation: int = 1, bias: bool = True) -> None:
         super().__init__()
         sides = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
