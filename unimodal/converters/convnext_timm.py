@@ -17,7 +17,7 @@ from unimodal.readouts.behind import Behind
 from unimodal.readouts.head import Head
 from unimodal.readouts.mean import Mean
 from unimodal.recipes.convnext import convnext
-from unimodal.renaming import patches
+from unimodal.renaming import cell_map, patches
 from unimodal.timm_architecture import timm_architecture
 
 __all__ = ["convnext_timm"]
@@ -71,16 +71,11 @@ def _block(i: int, j: int, *, responding: bool, scaled: bool) -> dict[str, From]
     return {
         **affine(f"{ours}.branch.0", f"{theirs}.conv_dw"),
         **affine(f"{ours}.branch.1", f"{theirs}.norm"),
-        **_map(f"{ours}.branch.2.to_hidden", f"{theirs}.mlp.fc1"),
+        **cell_map(f"{ours}.branch.2.to_hidden", f"{theirs}.mlp.fc1"),
         **(affine(f"{ours}.branch.2.norm", f"{theirs}.mlp.grn") if responding else {}),
-        **_map(f"{ours}.branch.2.to_out", f"{theirs}.mlp.fc2"),
+        **cell_map(f"{ours}.branch.2.to_out", f"{theirs}.mlp.fc2"),
         **({f"{ours}.scale": From((f"{theirs}.gamma",))} if scaled else {}),
     }
-
-
-def _map(ours: str, theirs: str) -> dict[str, From]:
-    """A linear map, which the small sizes store as a convolution of one cell."""
-    return {**affine(ours, theirs), f"{ours}.weight": From((f"{theirs}.weight",), lambda weight: weight.flatten(1))}
 
 
 def _readout(published: Published, peer: Any, norm: Part) -> tuple[Part, dict[str, From]]:
