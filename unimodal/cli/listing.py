@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from unimodal.catalog import FAMILIES, Problem, catalog
+from unimodal.cli.recipe_listing import recipe_listing
 from unimodal.errors import UnknownNameError
 
 __all__ = ["listing"]
@@ -15,7 +16,11 @@ __all__ = ["listing"]
 def listing(
     family: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(FAMILIES)}.", show_default=False)] = None,
 ) -> int:
-    """List everything that can be used, by family: name, what it does, and who provides it."""
+    """List everything that can be used, by family: name, what it does, and who provides it.
+
+    Of recipes alone also what they build, how large that is, what a picture costs, their paper, and whose published
+    weights come into them.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table
@@ -24,8 +29,14 @@ def listing(
         raise UnknownNameError("family", family, FAMILIES)
     console, problems = Console(), []
     for name in [family] if family else FAMILIES:
-        rows, found = _family(name)
+        rows, found = _family(name, sizes=family is None)
         problems += found
+        if family == "recipes":
+            known = catalog("recipes")
+            recipes: dict[str, Any] = {row[0]: known[row[0]] for row in rows}
+            for line in recipe_listing(recipes, _what, known.source, console.width):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            continue
         sizes = any(size for *_, size in rows)
         others = ["what it does", "source", *(["parameters"] if sizes else [])]
         table = Table(Column("name", no_wrap=True), *others, title=name, title_justify="left")
@@ -41,7 +52,7 @@ def listing(
     return 0
 
 
-def _family(family: str) -> tuple[list[tuple[str, str, str, str]], list[Problem]]:
+def _family(family: str, *, sizes: bool) -> tuple[list[tuple[str, str, str, str]], list[Problem]]:
     known = catalog(family)
     problems, rows = known.problems(), []
     broken = {problem.name for problem in problems if problem.source == _source(known, problem.name)}
@@ -53,7 +64,7 @@ def _family(family: str) -> tuple[list[tuple[str, str, str, str]], list[Problem]
         except (Exception, SystemExit) as error:  # one file of our own must not hide the others
             problems.append(Problem(family, name, known.source(name), f"{type(error).__name__}: {error}"))
             continue
-        size = _parameters(part) if family == "recipes" else ""
+        size = _parameters(part) if family == "recipes" and sizes else ""
         rows.append((name, _what(part), known.source(name), size))
     return rows, problems
 
