@@ -28,6 +28,7 @@ _CORE = {
     "grid_pooling": ("unimodal.grid_pooling", "GridPooling"),
     "average_pooling": ("unimodal.average_pooling", "AveragePooling"),
     "raster_pooling": ("unimodal.raster_pooling", "RasterPooling"),
+    "channel_split": ("unimodal.channel_split", "ChannelSplit"),
     "multi_group_downsampling": ("unimodal.multi_group_downsampling", "MultiGroupDownsampling"),
     "appended": ("unimodal.appended", "Appended"),
     "prepared": ("unimodal.prepared", "Prepared"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.ffns.linear import Linear
@@ -104,8 +105,9 @@ class MultiGroup(nn.Module):
     def _mapped(self, convolution: Any, x: Tensor, side: Side) -> Tensor:
         if self.kernel > 1:
             return convolution(x, side)
-        w_GED = convolution.weight[..., 0, 0].unflatten(0, (convolution.groups, -1))
-        return torch.einsum("...gd,ged->...ge", x.unflatten(-1, (convolution.groups, -1)), w_GED).flatten(-2)
+        x, groups, weight_ED = x.contiguous(), convolution.groups, convolution.weight[..., 0, 0]
+        pairs = zip(x.chunk(groups, -1), weight_ED.chunk(groups), strict=True)
+        return torch.cat([F.linear(x_G, w_GD) for x_G, w_GD in pairs], -1) if groups > 1 else F.linear(x, weight_ED)
 
 
 def _same(map_SD: Tensor) -> Tensor:
