@@ -7,11 +7,11 @@ Axes: B rows, N tokens, M tokens after it, D width before, E width after, Y X th
 
 from typing import Any
 
-import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from unimodal.channels_last import channels_last
 from unimodal.folding import scaled
 from unimodal.lattice_shrinking import shrink_lattice
 from unimodal.norms.layer import LayerNorm
@@ -85,8 +85,7 @@ class Downsampling(nn.Module):
         nn.init.trunc_normal_(self.convolution.weight, std=0.02)
         if self.convolution.bias is not None:
             nn.init.zeros_(self.convolution.bias)
-        # Channels last as those of the tokens are: otherwise each call copies the weight.
-        self.convolution.to(memory_format=torch.channels_last if axes == 2 else torch.channels_last_3d)
+        channels_last(self.convolution)
 
     def forward(self, tokens: Tokens) -> Tokens:
         tokens = tokens if self.before is None else tokens.replace(self.before(tokens.x, tokens.side))

@@ -15,6 +15,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from unimodal.activation import activation as activation_named
+from unimodal.channels_last import channels_last
 from unimodal.folding import scaled
 from unimodal.norms.batch import BatchNorm
 from unimodal.part import Part
@@ -97,4 +98,4 @@ def _convolution(before: int, width: int, stride: int, bias: bool) -> nn.Conv2d:
     nn.init.trunc_normal_(made.weight, std=0.02)
     if made.bias is not None:
         nn.init.zeros_(made.bias)
-    return made
+    return channels_last(made)

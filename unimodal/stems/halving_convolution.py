@@ -11,6 +11,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from unimodal.channels_last import channels_last
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
 
@@ -67,4 +68,4 @@ def _halving(before: int, width: int) -> nn.Conv2d:
     made = nn.Conv2d(before, width, 3, stride=2, padding=1)
     nn.init.trunc_normal_(made.weight, std=0.02)
     nn.init.zeros_(made.bias)  # pyright: ignore[reportArgumentType]
-    return made
+    return channels_last(made)

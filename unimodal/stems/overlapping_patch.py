@@ -12,6 +12,8 @@ from typing import Any
 import torch.nn as nn
 from torch import Tensor
 
+from unimodal.channels_last import channels_last
+
 __all__ = ["OverlappingPatchStem"]
 
 
@@ -60,7 +62,7 @@ class OverlappingPatchStem(nn.Module):
         self.stride: int | tuple[int, ...] = steps[0] if axes == 2 and steps[0] == steps[1] else steps
         self.channels, self.padding = channels, padding
         made: Any = nn.Conv2d if axes == 2 else nn.Conv3d
-        self.project = made(channels, dim, self.patch, steps, zeros, bias=bias)
+        self.project = channels_last(made(channels, dim, self.patch, steps, zeros, bias=bias))
 
     def cells(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """The lattice of inputs of ``sizes`` ((frames,) rows, columns)."""

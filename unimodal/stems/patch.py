@@ -7,6 +7,8 @@ Axes: B images, C channels, Y rows, X columns, D width, P patch size in px.
 import torch.nn as nn
 from torch import Tensor
 
+from unimodal.channels_last import channels_last
+
 __all__ = ["PatchStem"]
 
 
@@ -26,7 +28,7 @@ class PatchStem(nn.Module):
     def __init__(self, dim: int, *, patch: int = 16, channels: int = 3, bias: bool = True) -> None:
         super().__init__()
         self.stride, self.channels = patch, channels
-        self.project = nn.Conv2d(channels, dim, patch, patch, bias=bias)
+        self.project = channels_last(nn.Conv2d(channels, dim, patch, patch, bias=bias))
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.project(pixels)
