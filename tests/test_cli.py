@@ -78,6 +78,9 @@ def test_all_good_is_exit_code_0_and_all_bad_is_3(run, classifier, coloured_shap
     assert run("predict", "classification", bad, "--weights", classifier, "--out", tmp_path / "b")[0] == 3
 
 
+TRAIN = ("train", "classification", ".", "--out", "o", "--encoder")
+
+
 @pytest.mark.parametrize(
     "words, code, told",
     [
@@ -87,6 +90,9 @@ def test_all_good_is_exit_code_0_and_all_bad_is_3(run, classifier, coloured_shap
         (["list", "mixer"], 2, "no family named 'mixer'; did you mean 'mixers'?"),
         (["info", "clasification"], 2, "no task or model named 'clasification'; did you mean 'classification'"),
         (["train", "clasification", ".", "--out", "o"], 2, "did you mean 'classification'"),
+        ([*TRAIN, "recipe:unireplkent"], 2, "no recipe named 'unireplkent'; did you mean 'unireplknet'"),
+        ([*TRAIN, "recipe:unireplknet,imag=64"], 2, "'unireplknet' named 'imag'; did you mean 'image'?"),
+        ([*TRAIN, "recipe:unireplknet/q"], 2, "size must be one of a, f, p, n, t, s, b, l, xl, not 'q'"),
         (["evaluate", "clasification", "."], 2, "did you mean 'classification'"),
         (["info", __file__], 3, "is a file; give the checkpoint's folder"),
     ],
@@ -128,6 +134,7 @@ def test_an_unforeseen_error_is_one_line_too(run, monkeypatch):
 def test_list_names_every_part_of_every_family_with_its_source(run):
     code, out, _ = run("list")
     assert code == 0
+    assert "mult-adds" not in out, "they are counted for the list of recipes alone, since that takes seconds"
     for family in FAMILIES:
         for name in catalog(family):
             assert re.search(rf"│ {name} +│", out), f"{family} {name}"
@@ -175,6 +182,17 @@ def test_train_writes_a_folder_that_predict_and_info_take(run, tiny_encoder, col
     code, shown, _ = run("info", out)
     assert code == 0
     assert re.search(r"head +│ Linear +│ 99 +│ trained", shown)
+
+
+def test_a_recipe_is_trained_from_scratch_with_one_option_and_used_like_any_other(run, coloured_shapes, tmp_path):
+    data, out = coloured_shapes / "test", tmp_path / "trained"
+    words = ("--encoder", "recipe:unireplknet/a,image=32", "--steps", 2, "--batch", 4)
+    assert run("train", "classification", data, "--out", out, *words)[0] == 0
+    assert run("evaluate", "classification", data / "red" / "..", "--weights", out)[0] == 0
+    assert run("predict", "classification", data / "red", "--weights", out, "--out", tmp_path / "o")[0] == 0
+    told = json.loads(run("info", out, "--json")[1])
+    assert [(row["part"], row["status"]) for row in told["parts"]] == [("encoder", "trained"), ("head", "trained")]
+    assert told["card"]["encoder_began"] == {"": "random"}
 
 
 def test_info_tells_what_an_encoder_is_made_of(run, tiny_encoder):

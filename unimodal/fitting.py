@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unimodal.catalog import catalog
 from unimodal.errors import InputError
+from unimodal.from_recipe import from_recipe
 from unimodal.inference.evaluation import measure
 from unimodal.provenance import Provenance
 from unimodal.sample import Sample
@@ -71,6 +72,8 @@ def fit_task(
         raise ValueError(f"steps, batch and rate must be positive, not {steps}, {batch} and {rate}")
     task_class: Any = catalog("tasks")[name]
     spec = _settled(encoder or task_class.encoder)
+    if spec.startswith("recipe:"):
+        from_recipe(spec)  # a wrong name is told before the data are looked at
     data, out = Path(data), Path(out)
     found = task_class.options_from(data) if hasattr(task_class, "options_from") else {}
     torch.manual_seed(seed)
