@@ -9,20 +9,18 @@ last step and counted again without norms. Exit code 1 when the claim does not h
 """
 
 import argparse
-import io
 import math
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image as PillowImage
 from torch import Tensor
 
 from benchmarks.paired import RESULTS, save_rows
+from benchmarks.shared_data import photos
 from unimodal.attention.simplified_linear import SimplifiedLinearAttention
 from unimodal.block import Block
 from unimodal.ffns.plain import Plain
@@ -44,18 +42,6 @@ from unimodal.transformer import Transformer
 __all__ = ["main"]
 
 POINTS = 1.0
-MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
-
-
-def pictures(file: Path, count: int) -> tuple[Tensor, Tensor]:
-    """The first pictures (N, 3, 32, 32), normalised, and their labels."""
-    import pyarrow.parquet as parquet
-
-    rows = parquet.read_table(file).slice(0, count).to_pylist()
-    pixels = np.stack([np.asarray(PillowImage.open(io.BytesIO(row["image"])).convert("RGB")) for row in rows])
-    x = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
-    mean, std = (torch.tensor(t)[:, None, None] for t in (MEAN, STD))
-    return (x - mean) / std, torch.tensor([row["label"] for row in rows], dtype=torch.long)
 
 
 def model(norm: Part, dim: int, depth: int) -> Any:
@@ -124,10 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    train, test = (
-        pictures(options.data / "cifar10" / f"cifar10_{name}.parquet", getattr(options, name))
-        for name in ("train", "test")
-    )
+    train, test = (photos(options.data / "cifar10", name, getattr(options, name)) for name in ("train", "test"))
     norms = {
         "layer": Part(LayerNorm),
         "batch from the first step": Part(BatchNorm),
