@@ -38,6 +38,7 @@ _CORE = {
     "levelwise": ("unimodal.levelwise", "Levelwise"),
     "max_pooling": ("unimodal.max_pooling", "MaxPooling"),
     "accompanied": ("unimodal.accompanied", "Accompanied"),
+    "fan_in_start": ("unimodal.fan_in_start", "fan_in_start"),
     "silent_time": ("unimodal.silent_time", "silent_time"),
     "token_picture": ("unimodal.token_picture", "TokenPicture"),
     "projected_views": ("unimodal.projected_views", "ProjectedViews"),

@@ -20,6 +20,7 @@ from unimodal.catalog import catalog
 from unimodal.chain import Chain
 from unimodal.downsampling import Downsampling
 from unimodal.drop_path import ramp
+from unimodal.fan_in_start import fan_in_start
 from unimodal.ffns.linear import Linear
 from unimodal.ffns.plain import Plain
 from unimodal.image_pyramid import image_pyramid
@@ -76,7 +77,8 @@ def uniformer(
     Every block begins with a dynamic position, x + depth-wise convolution of 3 x 3 (x 3), whose zeros around the
     lattice tell a token where it is. A local block goes on with a depth-wise convolution of 5 x 5 (x 5) between two
     linear maps, a global one with attention among all tokens, in clips those of all frames; both with a feed-forward.
-    Batch norms stand in local blocks and layer norms in global ones. Only the stem shrinks time, by 2.
+    Batch norms stand in local blocks and layer norms in global ones. Only the stem shrinks time, by 2. Convolutions
+    begin as torch has them (:func:`~unimodal.fan_in_start.fan_in_start`), as in the released code.
 
     Args:
         size: small, small_plus, base, base_ls or large_ls; of clips small or base.
@@ -126,6 +128,7 @@ def uniformer(
     between = tuple(_halving(axes, width, overlapping) for width in widths[1:])
     if modality == "image":
         stem = Part(HalvingConvolutionStem, norm=Part(BatchNorm)) if overlapping else Part(PatchStem, patch=4)
+        stem = Part(fan_in_start, part=stem)
         return image_pyramid(
             widths[0],
             stem=stem,
@@ -149,21 +152,21 @@ def uniformer(
 
 def _halving(axes: int, width: int, overlapping: bool) -> Part:
     """Between two stages: of time nothing is lost there."""
-    if overlapping:
-        return Part(Downsampling, width=width, behind=Part(BatchNorm))
     patch = 2 if axes == 2 else (1, 2, 2)
-    return Part(Downsampling, width=width, kernel=patch, stride=patch, padding=0, behind=_PATCHED)
+    shrink = Part(Downsampling, width=width, kernel=patch, stride=patch, padding=0, behind=_PATCHED)
+    shrink = Part(Downsampling, width=width, behind=Part(BatchNorm)) if overlapping else shrink
+    return Part(fan_in_start, part=shrink)
 
 
 def _position(axes: int) -> Part:
-    return Part(Residual, branch=(Part(Depthwise, kernel=(3,) * axes),))
+    return Part(Residual, branch=(Part(fan_in_start, part=Part(Depthwise, kernel=(3,) * axes)),))
 
 
 def _local(axes: int, rate: float) -> Part:
     relate = (Part(BatchNorm), Part(Linear), Part(Depthwise, kernel=(5,) * axes), Part(Linear))
     branches = (relate, (Part(BatchNorm), Part(Plain)))
     rows = tuple(Part(Residual, branch=branch, drop_path=rate) for branch in branches)
-    return Part(Chain, parts=(_position(axes), *rows))
+    return Part(fan_in_start, part=Part(Chain, parts=(_position(axes), *rows)))
 
 
 def _joint(axes: int, heads: int, rate: float, layer_scale: float | None) -> Part:
