@@ -18,8 +18,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/kernels.md", "docs/ways_in.md"]
-EXECUTED = ["README.md", "docs/kernels.md", "docs/ways_in.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/kernels.md",
+    "docs/pyramids.md",
+    "docs/ways_in.md",
+]
+EXECUTED = ["README.md", "docs/kernels.md", "docs/pyramids.md", "docs/ways_in.md"]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SEPARATOR = "\x1e"
 PROGRESS = re.compile(r"^\d+/\d+ .*\bleft\b.*\n", flags=re.MULTILINE)  # on a terminal, a bar that vanishes
