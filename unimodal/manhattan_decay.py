@@ -6,7 +6,9 @@ Axes: B rows, N tokens, H heads, O offsets.
 """
 
 import math
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +16,9 @@ from torch import Tensor
 from unimodal.side import Side
 
 __all__ = ["axis_decay", "decay_rates", "lattice_decay"]
+
+# Distances between up to so many cells are made once, a megabyte each at most; all blocks of a stage ask for the same.
+_KEPT = 512
 
 
 def decay_rates(heads: int, initial: float, spread: float) -> tuple[float, ...]:
@@ -34,7 +39,8 @@ def lattice_decay(rates: Tensor, side: Side, rows: int, tokens: int) -> Tensor:
     uniform = side.grids is None and side.lengths is None
     grids = side.lattices(rows)[:1] if side.grids is None else side.lattices(rows)
     of_each = {grid: _distances(grid, side.prefix, tokens, uniform, rates) for grid in dict.fromkeys(grids)}
-    return torch.stack([of_each[grid] for grid in grids])[:, None] * rates[:, None, None]
+    apart = of_each[grids[0]][None] if len(grids) == 1 else torch.stack([of_each[grid] for grid in grids])
+    return apart[:, None] * rates[:, None, None]
 
 
 def axis_decay(rates: Tensor, cells: int) -> Tensor:
@@ -49,12 +55,21 @@ def axis_decay(rates: Tensor, cells: int) -> Tensor:
 
 def _distances(grid: tuple[int, ...], prefix: int, tokens: int, exact: bool, like: Tensor) -> Tensor:
     """Between the cells of a lattice, (N, N); 0 to and from the prefix and what stands behind the cells."""
-    cells, apart = math.prod(grid), like.new_zeros(())
+    cells = math.prod(grid)
     behind = tokens - prefix - cells
     if behind < 0 or (exact and behind):
         raise ValueError(f"a lattice {grid} has {cells} cells, but the sequence {tokens - prefix} tokens")
-    for axis, n in enumerate(grid):
-        place = torch.arange(n, dtype=like.dtype, device=like.device)
-        others = [1] * (len(grid) - 1 - axis)
-        apart = apart + (place - place[:, None]).abs().reshape(n, *others, *[1] * axis, n, *others)
-    return F.pad(apart.expand(*grid, *grid).reshape(cells, cells), (prefix, behind, prefix, behind))
+    apart = torch.from_numpy(_between(grid)).to(like.device, like.dtype)
+    return F.pad(apart, (prefix, behind, prefix, behind)) if prefix or behind else apart
+
+
+@torch.compiler.assume_constant_result
+def _between(grid: tuple[int, ...]) -> np.ndarray:
+    return (_made if math.prod(grid) <= _KEPT else _made.__wrapped__)(grid)
+
+
+@lru_cache(maxsize=32)
+def _made(grid: tuple[int, ...]) -> np.ndarray:
+    """|x_n - x_m| + |y_n - y_m| + ..., (L, L) in float32."""
+    places = np.stack(np.meshgrid(*(np.arange(n) for n in grid), indexing="ij"), -1).reshape(-1, len(grid))
+    return sum((abs(p[:, None] - p) for p in places.T), np.zeros((1, 1))).astype(np.float32)
