@@ -25,6 +25,7 @@ from torch import Tensor
 
 from benchmarks.descent import descend
 from benchmarks.paired import compare, save_rows
+from unimodal.inherit import inherit
 from unimodal.lattice import as_map
 from unimodal.mixers.deformable import Deformable
 from unimodal.recipes.vit import vit
@@ -82,10 +83,7 @@ def segmenters() -> dict[str, Segmenter]:
     torch.manual_seed(0)
     alone: Any = plain()
     adapted: Any = vit_comer("tiny", encoder=plain)()
-    adapted.transformer.core.load_state_dict(alone.transformer.state_dict())
-    adapted.tokenizers["image"].tokenizer.load_state_dict(alone.tokenizers["image"].state_dict())
-    adapted.positions.load_state_dict(alone.positions.state_dict())
-    adapted.prefix.load_state_dict(alone.prefix.state_dict())
+    inherit(adapted, alone)
     return {"vit": Segmenter(alone, 0), "vit_comer": Segmenter(adapted, 4)}
 
 
