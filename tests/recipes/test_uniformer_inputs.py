@@ -52,7 +52,8 @@ def test_it_has_the_same_outputs_for_use_with_its_batch_norms_in_their_neighbour
     batch = Batch(modality, torch.randn(2, 3, *((4,) if modality == "video" else ()), 32, 48, dtype=torch.float64))
     with torch.inference_mode():
         torch.testing.assert_close(deployed.embed(batch), model.embed(batch), rtol=0, atol=1e-11)
-    assert not any(isinstance(part, BatchNorm) for part in deployed.transformer.modules())
+    for inner in (deployed.transformer, deployed.tokenizers):
+        assert not any(isinstance(part, BatchNorm) for part in inner.modules())
 
 
 def test_clips_of_any_length_and_shape_are_read_into_half_as_many_moments():

@@ -37,7 +37,7 @@ from unimodal.readouts.head import Head
 from unimodal.readouts.mean import Mean
 from unimodal.residual import Residual
 from unimodal.silent_time import silent_time
-from unimodal.stems.halving_convolution import HalvingConvolutionStem
+from unimodal.stems.convolution_stack import ConvolutionStackStem
 from unimodal.stems.overlapping_patch import OverlappingPatchStem
 from unimodal.stems.patch import PatchStem
 from unimodal.transformer import Transformer
@@ -127,8 +127,7 @@ def uniformer(
     readout = Part(Behind, parts=(Part(BatchNorm),), readout=Part(Head, pool=Part(Mean), width=classes))
     between = tuple(_halving(axes, width, overlapping) for width in widths[1:])
     if modality == "image":
-        stem = Part(HalvingConvolutionStem, norm=Part(BatchNorm)) if overlapping else Part(PatchStem, patch=4)
-        stem = Part(fan_in_start, part=stem)
+        stem = _overlapping(widths[0]) if overlapping else Part(PatchStem, patch=4)
         return image_pyramid(
             widths[0],
             stem=stem,
@@ -148,6 +147,11 @@ def uniformer(
         transformer=Part(Pyramid, stages=tuple(stages), between=between),
         readout=readout,
     )
+
+
+def _overlapping(width: int) -> Part:
+    settings = {"widths": (width // 2,), "strides": (2, 2), "activation": "gelu", "activated": False, "bias": True}
+    return Part(fan_in_start, part=Part(ConvolutionStackStem, **settings))
 
 
 def _halving(axes: int, width: int, overlapping: bool) -> Part:
