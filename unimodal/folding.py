@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-__all__ = ["folded_row", "preceded", "scaled"]
+__all__ = ["fold_pairs", "folded_row", "preceded", "scaled"]
 
 
 def scaled(layer: Any, factor_E: Tensor, shift_E: Tensor) -> Any:
@@ -49,6 +49,13 @@ def preceded(layer: Any, factor_D: Tensor, shift_D: Tensor) -> Any:
             made.bias = nn.Parameter(made.weight.new_empty(len(weight_ED)))
         made.bias.copy_(weight_ED @ shift_D + (0.0 if layer.bias is None else layer.bias.double()))
     return made
+
+
+def fold_pairs(maps: nn.ModuleList, norms: nn.ModuleList) -> None:
+    """Put every norm that is affine in use into the map of its place, and nothing in the norm's place."""
+    for i, norm in enumerate(list[Any](norms)):
+        if hasattr(norm, "affine"):
+            maps[i], norms[i] = scaled(maps[i], *norm.affine()), nn.Identity()
 
 
 def folded_row(parts: Iterable[Any]) -> list[Any]:

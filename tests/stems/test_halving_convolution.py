@@ -6,6 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from unimodal.norms.batch import BatchNorm
+from unimodal.norms.layer import LayerNorm
+from unimodal.part import Part
+from unimodal.reparameterize import reparameterize
 from unimodal.stems.halving_convolution import HalvingConvolutionStem
 
 
@@ -44,3 +48,14 @@ def test_a_cell_sees_seven_px_of_each_axis():
 def test_widths_of_zero_are_refused():
     with pytest.raises(ValueError, match=r"widths must be positive, not \(0,\)"):
         HalvingConvolutionStem(8, widths=(0,))
+
+
+def test_in_use_batch_norms_are_in_the_convolutions_and_layer_norms_stay():
+    pixels = torch.randn(2, 3, 9, 12, dtype=torch.float64)
+    for norm, left in ((BatchNorm, 0), (LayerNorm, 2)):
+        stem: Any = HalvingConvolutionStem(6, norm=Part(norm)).double().eval()
+        for tensor in stem.state_dict().values():
+            torch.nn.init.uniform_(tensor, 0.5, 2.0)
+        made: Any = reparameterize(stem)
+        torch.testing.assert_close(made(pixels), stem(pixels), rtol=1e-10, atol=1e-10)
+        assert len([m for m in made.modules() if isinstance(m, norm)]) == left

@@ -8,7 +8,6 @@ Axes: B images, C channels, Y rows, X columns, D width.
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn as nn
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from unimodal.activation import activation as activation_named
 from unimodal.channels_last import channels_last
-from unimodal.folding import scaled
+from unimodal.folding import fold_pairs
 from unimodal.norms.batch import BatchNorm
 from unimodal.part import Part
 from unimodal.sharing_copy import sharing_copy
@@ -86,10 +85,7 @@ class ConvolutionStackStem(nn.Module):
     def deployed(self) -> "ConvolutionStackStem":
         """The same outputs in use, with norms that are affine then in their convolutions."""
         made = sharing_copy(self)
-        for i, norm in enumerate(self.norms):
-            of: Any = norm
-            if hasattr(of, "affine"):
-                made.convolutions[i], made.norms[i] = scaled(self.convolutions[i], *of.affine()), nn.Identity()
+        fold_pairs(made.convolutions, made.norms)
         return made
 
 

@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unimodal.channels_last import channels_last
+from unimodal.folding import fold_pairs
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
+from unimodal.sharing_copy import sharing_copy
 
 __all__ = ["HalvingConvolutionStem"]
 
@@ -62,6 +64,12 @@ class HalvingConvolutionStem(nn.Module):
             pixels = F.gelu(pixels) if i else pixels
             pixels = norm(convolution(pixels).movedim(1, -1)).movedim(-1, 1)
         return pixels
+
+    def deployed(self) -> "HalvingConvolutionStem":
+        """The same outputs in use, with norms that are affine then in their convolutions."""
+        made = sharing_copy(self)
+        fold_pairs(made.convolutions, made.norms)
+        return made
 
 
 def _halving(before: int, width: int) -> nn.Conv2d:
