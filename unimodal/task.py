@@ -53,7 +53,8 @@ class Task(Protocol):
     ``inputs``   tokenizer names; today exactly one a task.
     ``outputs``  names from :data:`OUTPUTS`, in the order in which they are shown.
     ``encoder``  the encoder checkpoint it stands on by default, ``weights`` the name of its own embedded ones or None.
-    ``module``   what :meth:`build` returned: an ``nn.Module`` whose ``encoder`` is the shared, frozen one.
+    ``module``   what :meth:`build` returned: an ``nn.Module`` whose ``encoder`` is the shared, frozen one; or with the
+                 option ``whole``, where a task has it, one of its own that is trained along and saved with the task.
     """
 
     name: ClassVar[str]
