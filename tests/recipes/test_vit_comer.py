@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from unimodal.inherit import inherit
 from unimodal.part import Part
+from unimodal.pretrained import load_with_info
 from unimodal.readouts.mean import Mean
 from unimodal.recipes.vit import vit
 from unimodal.recipes.vit_comer import vit_comer
@@ -70,10 +72,8 @@ def test_the_segmentation_backbone_has_the_released_parameter_count(size, dim, s
 
 def test_at_first_the_transformers_tokens_are_exactly_those_without_the_adapter():
     adapted, plain = (part().eval() for part in small())
-    plain.transformer.load_state_dict(adapted.transformer.core.state_dict())
-    plain.tokenizers["image"].load_state_dict(adapted.tokenizers["image"].tokenizer.state_dict())
-    for name in ("positions", "prefix"):
-        getattr(plain, name).load_state_dict(getattr(adapted, name).state_dict())
+    new = inherit(adapted, plain)
+    assert sum(adapted.get_parameter(name).numel() for name in new) == 3_211_232
     with torch.inference_mode():
         batch = pictures(64, 96)
         assert torch.equal(adapted(batch).x, plain(batch).x)
@@ -91,7 +91,7 @@ def test_features_are_a_pyramid_of_four_strides_for_pictures_of_any_size(rows, c
     expected = [(m, n), (4 * m, 4 * n), (2 * m, 2 * n), (m, n), (-(-m // 2), -(-n // 2))]
     assert [level.side.grid for level in levels] == expected
     assert [level.x.shape for level in levels[1:]] == [(2, a * b, 192) for a, b in expected[1:]]
-    assert model.transformer.strides == (1, 0.25, 0.5, 1, 2)
+    assert model.strides("image") == (16, 4, 8, 16, 32)
     assert all(level.x.isfinite().all() for level in levels)
 
 
@@ -167,3 +167,20 @@ def test_an_unknown_size_and_an_encoder_without_pictures_are_refused():
     encoder = vit("tiny")
     with pytest.raises(ValueError, match="encoder must read pictures, not sound"):
         vit_comer("tiny", encoder=encoder.replace(tokenizers={"sound": encoder.kwargs["tokenizers"]["image"]}))
+
+
+@pytest.mark.parity
+def test_timms_plain_transformer_is_what_the_adapted_one_is_at_first(tmp_path):
+    timm = pytest.importorskip("timm")
+    settings = {"embed_dim": 48, "depth": 4, "num_heads": 3, "img_size": 64, "num_classes": 7}
+    peer = timm.create_model("vit_tiny_patch16_224", **settings, dynamic_img_size=True).eval()
+    timm.models.save_for_hf(peer, tmp_path, model_args=settings, safe_serialization=True)
+    plain: Any
+    plain, info = load_with_info(f"timm:{tmp_path}")
+    adapted: Any = vit_comer("tiny", encoder=info.part)().eval()
+    inherit(adapted, plain)
+    batch = pictures(64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(adapted(batch).x, peer.forward_features(batch.data), rtol=0, atol=1e-5)
+        torch.testing.assert_close(adapted.embed(batch), peer(batch.data), rtol=0, atol=1e-5)
+        assert [level.x.shape[1] for level in adapted.features(batch, [1, 2, 3, 4])] == [256, 64, 16, 4]
