@@ -5,8 +5,8 @@
 The recipe with depths 1, 1, 2, 1 and half of the width learns 10000 of CIFAR-10's pictures of 32 px
 (``cifar10_train.parquet`` and ``cifar10_test.parquet`` with PNGs and labels) and tells 2000 others. Four networks of
 one size see the same batches: as published (LLGG), with attention in every stage (GGGG), with convolutions alone
-(LLLL), and as published without its positions. The published one should be the best or match it, and its positions
-should help.
+(LLLL), and as published without its positions. The published one should be the best or match it: a difference of two
+accuracies on 2000 pictures has a standard error of 1.6 %, so what one seed tells apart is more than that.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from unimodal.sample import Batch
 
 __all__ = ["main"]
 
-BATCH = 64
+BATCH, ERROR = 64, 0.016
 SIZES: dict[str, Any] = {"depths": (1, 1, 2, 1), "widths": (32, 64, 160, 256), "head_width": 32, "image": 32}
 
 
@@ -89,7 +89,7 @@ def learn(candidate: str, folder: Path, *, steps: int, seed: int = 0) -> dict[st
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train every arm, print and keep the table; the exit code says whether the published one is at least as good."""
+    """Train every arm, print and keep the table; the exit code says whether the published one matches the best."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar", type=Path, default=SHARED / "cifar10")
     parser.add_argument("--steps", type=int, default=300)
@@ -105,10 +105,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.save:
         print(save_rows("uniformer_learning", rows))
     means = {
-        name: sum(row["accuracy"] for row in rows if row["candidate"] == name)
+        name: sum(row["accuracy"] for row in rows if row["candidate"] == name) / options.seeds
         for name in ("LLGG", "GGGG", "LLLL", "no position")
     }
-    return int(means["LLGG"] < max(means.values()))
+    return int(means["LLGG"] < max(means.values()) - ERROR)
 
 
 if __name__ == "__main__":
