@@ -108,7 +108,7 @@ def _sdpa(
 ) -> Tensor:
     if q.shape[-2] == 0 or k.shape[-2] == 0:
         return v.new_zeros(*q.shape[:3], v.shape[3])
-    grouped = q.shape[1] != k.shape[1]
+    grouped = True if q.shape[1] != k.shape[1] else False  # noqa: SIM210 - torch.jit.trace hands a tensor
     if mask is None and bias is None and not causal and product.choose(q, k, v).implementation != "reference":
         return product.product_attention(q, k, v, scale=scale)
     if mask is None and bias is None and (not causal or q.shape[-2] == k.shape[-2]):

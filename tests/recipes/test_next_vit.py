@@ -1,5 +1,6 @@
 """Next-ViT: published counts and costs, its pattern of blocks, the form for use, features of every size of picture."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_model_in_training_is_not_folded():
         reparameterize(toy().train())
 
 
-def test_the_folded_network_exports():
+def test_the_folded_network_exports_and_traces():
     class Embedded(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -94,6 +95,10 @@ def test_the_folded_network_exports():
     module, pixels = Embedded().eval(), torch.randn(1, 3, 64, 64)
     exported = torch.export.export(module, (pixels,)).module()
     torch.testing.assert_close(exported(pixels), module(pixels))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        traced: Any = torch.jit.trace(module, (pixels,))
+    torch.testing.assert_close(traced(pixels), module(pixels))
 
 
 @pytest.mark.parametrize("sizes", [(64, 64), (97, 130), (25, 57)])
