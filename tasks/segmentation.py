@@ -20,7 +20,6 @@ from unimodal.data.labelled import masked_pictures
 from unimodal.metrics import ConfusionMatrix, Metric
 from unimodal.model import Model
 from unimodal.part import Part
-from unimodal.pyramid import Pyramid
 from unimodal.sample import Batch, Sample
 from unimodal.tasks.parts.dense_head import DenseHead
 from unimodal.tasks.parts.segments import SegmentPrediction, distinct_colours
@@ -74,9 +73,9 @@ class SegmentationModule(nn.Module):
             "depths": list(depths),
         }
         core: Any = encoder.transformer
-        self.pyramid = isinstance(core, Pyramid)
+        self.pyramid = hasattr(core, "widths")
         if self.pyramid and not set(depths) <= set(range(len(core.widths))):
-            raise ValueError(f"depths must be within 0..{len(core.stages)}, not {self.depths}")
+            raise ValueError(f"depths must be within 0..{len(core.widths) - 1}, not {self.depths}")
         widths = [core.widths[depth] if self.pyramid else encoder.dim for depth in self.depths]
         self.head = head(sum(widths), len(classes))
 
@@ -97,15 +96,15 @@ class SegmentationModule(nn.Module):
 
     def _of_stages(self, batch: Batch) -> Tensor:
         """A picture smaller than the coarsest cell is filled up with its last pixels; their cells are cut off again."""
-        strides, pixels = self.encoder.strides(batch.modality), cast(Tensor, batch.data)
-        sizes, least, finest = pixels.shape[-2:], cast(int, strides[-1]), cast(int, strides[self.depths[0]])
+        strides, pixels = cast(tuple[int, ...], self.encoder.strides(batch.modality)), cast(Tensor, batch.data)
+        sizes, least, finest = pixels.shape[-2:], strides[-1], min(strides[depth] for depth in self.depths)
         rows, columns = (torch.arange(max(n, least)).clamp_max(n - 1) for n in sizes)
         small = min(sizes) < least
         batch = Batch(batch.modality, pixels[..., rows, :][..., columns]) if small else batch
         levels = [level.lattice() for level in self.encoder.features(batch, self.depths)]
         grids: Any = [level.side.lattices(1)[0] for level in levels]
         maps = [level.x.mT.unflatten(-1, grid) for level, grid in zip(levels, grids, strict=True)]
-        joined = torch.cat([F.interpolate(m, size=grids[0], mode="bilinear") for m in maps], 1)
+        joined = torch.cat([F.interpolate(m, size=max(grids), mode="bilinear") for m in maps], 1)
         return joined[..., : -(-sizes[0] // finest), : -(-sizes[1] // finest)] if small else joined
 
     def forward(self, batch: Batch) -> Tensor:
@@ -152,8 +151,8 @@ class Segmentation:
         Depths default to before, half way and the end; of a pyramid to all stages.
         """
         core: Any = encoder.transformer
-        if depths is None and isinstance(core, Pyramid):
-            depths = tuple(range(1, len(core.stages) + 1))
+        if depths is None and hasattr(core, "widths"):
+            depths = tuple(range(1, len(core.widths)))
         whole = getattr(core, "depth", 0)
         return SegmentationModule(
             encoder,

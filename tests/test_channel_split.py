@@ -8,7 +8,9 @@ import torch
 from unimodal.channel_split import ChannelSplit
 from unimodal.ffns.linear import Linear
 from unimodal.ffns.plain import Plain
+from unimodal.mixers.depthwise import Depthwise
 from unimodal.part import Part
+from unimodal.side import Side
 
 
 def test_each_part_reads_its_own_channels():
@@ -23,6 +25,18 @@ def test_each_part_reads_its_own_channels():
 
 def test_without_widths_they_are_equal():
     assert ChannelSplit(6, parts=(Part(Plain), Part(Plain))).widths == (3, 3)
+
+
+def test_a_cell_two_away_moves_the_channels_with_the_larger_kernel_only():
+    split: Any = ChannelSplit(4, parts=(Part(Depthwise, kernel=3), Part(Depthwise, kernel=5)))
+    for parameter in split.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(1, 25, 4)
+    other = x.clone()
+    other[:, 0] += 1.0
+    before, after = (split(t, Side(grid=(5, 5))).unflatten(1, (5, 5))[0, 2, 2] for t in (x, other))
+    assert torch.equal(before[:2], after[:2])
+    assert not torch.isclose(before[2:], after[2:]).any()
 
 
 def test_it_round_trips():

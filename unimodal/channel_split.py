@@ -1,7 +1,8 @@
 """Channel split: groups of channels each go through a part of their own, and stand beside one another again.
 
 Source: convolutions for some channels and attention for the others: Si et al. 2022, arXiv:2205.12956, sec. 3.1; several
-bands of frequencies: Tan et al. 2023, arXiv:2311.05707.
+bands of frequencies: Tan et al. 2023, arXiv:2311.05707; kernels of several sizes: Tan & Le 2019, arXiv:1907.09595, sec.
+3.1.
 Axes: B rows, N tokens, D width, E width behind.
 """
 

@@ -116,11 +116,11 @@ class PyramidAdapter(nn.Module):
         return self.both(tokens)[0]
 
     def features(self, tokens: Tokens, depths: Sequence[int]) -> list[Tokens]:
-        """The levels 1 .. 4 of the pyramid that ``depths`` names, finest first; 0 is the tokens that come in."""
+        """The levels 1 .. 4 of the pyramid that ``depths`` names, finest first; 0 is what comes in, without its memory."""
         if list(depths) != sorted(depths) or any(not 0 <= d <= 4 for d in depths):
             raise ValueError(f"depths must ascend within 0..4, not {list(depths)}")
         levels = self.both(tokens)[1] if any(depths) else []
-        return [levels[d - 1] if d else tokens for d in depths]
+        return [levels[d - 1] if d else tokens.replace(memory=None) for d in depths]
 
     def both(self, tokens: Tokens) -> tuple[Tokens, list[Tokens]]:
         """The core's tokens, and the four levels of the pyramid."""

@@ -137,11 +137,11 @@ def test_the_gradient_reaches_gamma_first_and_a_frozen_transformer_trains():
 def test_each_kernel_of_the_pyramid_matters(group, kernel):
     model: Any = heard(small()[0]())
     own = model.transformer.spread[0].parts[1].parts
-    assert [part.parts[0].groups[group].kernel for part in own] == [kernel] * 3
+    assert [part.parts[0].parts[group].kernel for part in own] == [kernel] * 3
     batch = pictures(64, 64)
     with torch.inference_mode():
         before = model.features(batch, [1, 2, 3, 4])
-        own[0].parts[0].groups[group].weight.add_(0.5)
+        own[0].parts[0].parts[group].weight.add_(0.5)
         after = model.features(batch, [1, 2, 3, 4])
     assert all(not torch.isclose(a.x, b.x).all() for a, b in zip(before, after, strict=True))
 

@@ -7,8 +7,11 @@ import torch
 from PIL import Image
 
 from unimodal.errors import InputError
+from unimodal.recipes.pre_norm import pre_norm
 from unimodal.recipes.small_image_encoder import small_image_encoder
 from unimodal.recipes.unireplknet import unireplknet
+from unimodal.recipes.vit import vit
+from unimodal.recipes.vit_comer import vit_comer
 from unimodal.sample import Batch
 from unimodal.task import load_task
 from unimodal.tasks.parts.dense_head import DenseHead
@@ -41,6 +44,17 @@ def test_every_pixel_of_the_picture_gets_a_class_on_a_pyramid_too(size):
     task = on_pyramid()
     assert task.module.depths == (1, 2, 3, 4)
     assert task.predict([task.read(picture(*size))])[0].labels.shape == (size[1], size[0])
+
+
+def test_a_plain_encoder_with_a_pyramid_beside_it_is_a_pyramid():
+    plain = vit("tiny").replace(transformer=pre_norm(depth=4, heads=3, hidden=64))
+    encoder = vit_comer(encoder=plain)().eval()
+    task = Segmentation(Segmentation.build(encoder, classes=("a", "b"), size=(64, 64)).eval())
+    assert task.module.options["depths"] == [1, 2, 3, 4]
+    [prediction] = task.predict([task.read(np.zeros((50, 70, 3), np.uint8))])
+    assert prediction.labels.shape == (50, 70)
+    both = Segmentation.build(encoder, classes=("a", "b"), size=(64, 64), depths=(0, 1))
+    assert both.features(Batch("image", torch.zeros(1, 3, 64, 96))).shape[2:] == (16, 24)
 
 
 @pytest.mark.parametrize("depths", [(1, 2, 3, 4), (2, 4), (0, 3)])

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from unimodal.accompanied import Accompanied
 from unimodal.chain import Chain
+from unimodal.channel_split import ChannelSplit
 from unimodal.downsampling import Downsampling
 from unimodal.ffns.activated import Activated
 from unimodal.ffns.linear import Linear
@@ -24,7 +25,6 @@ from unimodal.levelwise import Levelwise
 from unimodal.max_pooling import MaxPooling
 from unimodal.mixers.deformable import Deformable
 from unimodal.mixers.depthwise import Depthwise
-from unimodal.mixers.mixed_depthwise import MixedDepthwise
 from unimodal.norms.batch import BatchNorm
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
@@ -120,7 +120,8 @@ def _branch(width: int) -> Part:
 
 def _spread(hidden: int, dim: int) -> Part:
     """Two kernels on halves of the channels, of each level its own."""
-    level = Part(Chain, parts=(Part(MixedDepthwise), Part(BatchNorm), Part(Activated)))
+    halves = Part(ChannelSplit, parts=(Part(Depthwise, kernel=3), Part(Depthwise, kernel=5)))
+    level = Part(Chain, parts=(halves, Part(BatchNorm), Part(Activated)))
     return Part(
         Chain,
         parts=(
