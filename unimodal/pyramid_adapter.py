@@ -116,7 +116,7 @@ class PyramidAdapter(nn.Module):
         return self.both(tokens)[0]
 
     def features(self, tokens: Tokens, depths: Sequence[int]) -> list[Tokens]:
-        """The levels 1 .. 4 of the pyramid that ``depths`` names, finest first; 0 is what comes in, without its memory."""
+        """The levels 1 .. 4 of the pyramid that ``depths`` names, finest first; 0 is what came in, memory aside."""
         if list(depths) != sorted(depths) or any(not 0 <= d <= 4 for d in depths):
             raise ValueError(f"depths must ascend within 0..4, not {list(depths)}")
         levels = self.both(tokens)[1] if any(depths) else []
