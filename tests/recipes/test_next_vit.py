@@ -118,6 +118,16 @@ def test_a_batch_of_mixed_sizes_gives_each_picture_what_it_gets_alone():
     torch.testing.assert_close(mixed, alone, rtol=0, atol=1e-5 * alone.abs().max().item())
 
 
+def test_a_pattern_says_which_blocks_attend_and_the_published_one_is_among_them():
+    assert next_vit(pattern=("CCC", "CCCT", "CCCCTCCCCT", "CCT")) == next_vit()
+    for pattern, attending in ((("C", "CC", "C", "C"), 0), (("T", "TT", "T", "CT"), 5)):
+        options = {**TOY, "widths": (24, 16, 24, 32), "depths": None, "pattern": pattern}
+        model: Any = next_vit(**options, classes=5)()
+        assert sum(isinstance(part, Appended) for part in model.modules()) == attending
+        assert model.transformer.widths == ((8, 24, 32, 32, 64) if attending else (8, 24, 16, 24, 32))
+        assert model.embed(pictures(49, 64)).shape == (2, 5)
+
+
 def test_rates_of_skipping_grow_over_all_blocks_and_are_shared_by_a_blocks_two_mixers():
     first, *_ = toy(drop_path=0.9).transformer.stages[0].blocks[0].parts
     mixing, appended, fed = toy(drop_path=0.9).transformer.stages[3].blocks[-1].parts[-3:]
@@ -148,6 +158,9 @@ def test_it_round_trips():
         ({"size": "huge"}, "size must be one of small, base, large, not 'huge'"),
         ({"image": 30}, "image must be a multiple of 4 px, not 30"),
         ({"depths": (1, 2, 4, 2)}, "the third stage has blocks in fives, not 4"),
+        ({"pattern": ("C", "CT", "T")}, "letters C and T for four stages"),
+        ({"pattern": ("C", "CT", "T", "X")}, "letters C and T for four stages"),
+        ({"pattern": ("C", "CT", "T", "C"), "depths": (1, 2, 5, 2)}, "without depths"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, cause):

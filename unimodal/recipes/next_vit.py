@@ -42,6 +42,7 @@ def next_vit(
     classes: int | None = None,
     drop_path: float = 0.0,
     depths: tuple[int, ...] | None = None,
+    pattern: tuple[str, ...] | None = None,
     widths: tuple[int, ...] = (96, 192, 384, 768),
     wide: tuple[int, ...] = (256, 512, 1024),
     reductions: tuple[int, ...] = (4, 2, 1),
@@ -59,41 +60,47 @@ def next_vit(
         drop_path: Stochastic depth of the last block; it grows linearly from 0 at the first. A transformer block's two
             mixers have 0.75 and 0.25 of its rate.
         depths: Blocks of each stage, instead of the size's; those of the third in fives.
-        widths: Of each stage's convolution blocks.
-        wide: Of the transformer blocks, the last of the second and the fourth stage and each fifth of the third.
-        reductions: R of each stage from the second on; R^2 tokens in a row make one key.
+        pattern: A letter a block of each stage, C convolution or T transformer, instead of ``depths`` and of the
+            published pattern, which ends the second and the fourth stage and each five of the third with a T.
+        widths: Of each stage's convolution blocks, in the first stage of transformer blocks too.
+        wide: Of the transformer blocks of each stage from the second on.
+        reductions: R of each stage from the second on, twice the first of them in the first stage; R^2 tokens in a row
+            make one key.
         stem: Channels of the stem's convolutions before the last one, which keeps the last of them.
         head: Channels of a head, of attention and of convolutions.
         activation: Everywhere.
         norm: Everywhere; it must be affine in use for the network to fold.
 
     Raises:
-        ValueError: an unknown size; an image that is no multiple of 4 px; a third stage that is not of fives.
+        ValueError: an unknown size; an image that is no multiple of 4 px; a third stage that is not of fives; a
+            pattern beside depths, of other than four stages or of other letters.
     """
     if size not in _SIZES:
         raise ValueError(f"size must be one of {', '.join(_SIZES)}, not {size!r}")
     if image < 4 or image % 4:
         raise ValueError(f"image must be a multiple of 4 px, not {image}")
-    depths = _SIZES[size] if depths is None else depths
-    if depths[2] % 5:
-        raise ValueError(f"the third stage has blocks in fives, not {depths[2]}")
-    pattern = (
-        [(widths[0], False)] * depths[0],
-        [(widths[1], False)] * (depths[1] - 1) + [(wide[0], True)],
-        ([(widths[2], False)] * 4 + [(wide[1], True)]) * (depths[2] // 5),
-        [(widths[3], False)] * (depths[3] - 1) + [(wide[2], True)],
-    )
+    rows = _pattern(_SIZES[size] if depths is None else depths) if pattern is None else pattern
+    if pattern is not None and (depths is not None or len(rows) != 4 or not all(rows) or set("".join(rows)) - {*"CT"}):
+        raise ValueError(f"pattern must be of letters C and T for four stages, without depths, not {pattern}, {depths}")
     stages, between, before = [], [], stem[-1]
-    for row, rates, reduction in zip(pattern, ramp(depths, drop_path), (1, *reductions), strict=True):
+    for row, narrow, broad, rates, reduction in zip(
+        rows,
+        widths,
+        (widths[0], *wide),
+        ramp(tuple(map(len, rows)), drop_path),
+        (2 * reductions[0], *reductions),
+        strict=True,
+    ):
+        attended = int(max(head, int(int(broad * _SHARE) + head / 2) // head * head))
         if stages:
-            behind = Part(Chain, parts=(Part(Linear, width=row[0][0], bias=False), norm))
+            before = attended if row[0] == "T" else narrow
+            behind = Part(Chain, parts=(Part(Linear, width=before, bias=False), norm))
             between.append(Part(AveragePooling, behind=behind))
-            before = row[0][0]
         blocks = []
-        for (width, attends), rate in zip(row, rates, strict=True):
-            inner = int(max(head, int(int(width * _SHARE) + head / 2) // head * head)) if attends else width
+        for kind, rate in zip(row, rates, strict=True):
+            inner, width = (attended, broad) if kind == "T" else (narrow, narrow)
             embedding = () if inner == before else (Part(Linear, width=inner, bias=False), norm)
-            if attends:
+            if kind == "T":
                 parts = _attending(inner, width - inner, reduction, rate, head, activation, norm)
             else:
                 parts = _convolving(width, rate, head, activation, norm)
@@ -108,6 +115,13 @@ def next_vit(
         image=image,
         readout=Part(Behind, parts=(norm,), readout=Part(Head, pool=Part(Mean), width=classes)),
     )
+
+
+def _pattern(depths: tuple[int, ...]) -> tuple[str, ...]:
+    """The published one (sec. 3.4)."""
+    if depths[2] % 5:
+        raise ValueError(f"the third stage has blocks in fives, not {depths[2]}")
+    return "C" * depths[0], "C" * (depths[1] - 1) + "T", "CCCCT" * (depths[2] // 5), "C" * (depths[3] - 1) + "T"
 
 
 def _mixing(width: int, rate: float, head: int, activation: str, norm: Part) -> Part:
