@@ -12,20 +12,16 @@ learns scikit-learn's digits, scaled from 8 to 32 px. Goal: more than 95 % of th
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from benchmarks.descent import descend
+from benchmarks.classifier import flipped, learn
 from benchmarks.paired import save_rows
-from benchmarks.shared_data import SHARED, photos
+from benchmarks.shared_data import SHARED, photos, small_digits
 from unimodal.chain import Chain
 from unimodal.downsampling import Downsampling
 from unimodal.ffns.activated import Activated
@@ -41,14 +37,13 @@ from unimodal.readouts.head import Head
 from unimodal.readouts.mean import Mean
 from unimodal.recipes.convnext import convnext
 from unimodal.residual import Residual
-from unimodal.sample import Batch
 from unimodal.stems.overlapping_patch import OverlappingPatchStem
 from unimodal.stems.patch import PatchStem
 from unimodal.transformer import Transformer
 
 __all__ = ["ROADMAP", "Setting", "after", "main", "network"]
 
-BATCH, RATE, GOAL, GOAL_DIGITS = 64, 2e-3, 0.3, 0.95
+GOAL, GOAL_DIGITS = 0.3, 0.95
 
 
 @dataclass(frozen=True)
@@ -155,54 +150,6 @@ def _block(setting: Setting, dim: int) -> Part:
     return Part(Chain, parts=(block, *more_act)) if more_act else block
 
 
-def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """scikit-learn's digits at 32 px, three channels and their labels; then every fifth, to test on."""
-    from sklearn.datasets import load_digits
-
-    held: Any = load_digits()
-    small = torch.tensor(held.images, dtype=torch.float32)[:, None] / 8 - 1
-    images = F.interpolate(small, size=32, mode="bilinear").expand(-1, 3, -1, -1)
-    labels, tested = torch.tensor(held.target), torch.arange(len(images)) % 5 == 0
-    return images[~tested], labels[~tested], images[tested], labels[tested]
-
-
-def learn(
-    part: Part,
-    data: tuple[Tensor, ...],
-    *,
-    steps: int,
-    augment: Callable[[Tensor, torch.Generator], Tensor] = lambda x, draw: x,
-) -> dict[str, Any]:
-    """Train on (pictures, labels), test on two others."""
-    torch.manual_seed(0)
-    model: Any = part()
-    images, labels, unseen, expected = data
-    draw, start = torch.Generator().manual_seed(0), time.process_time()
-
-    def loss(step: int) -> Tensor:
-        chosen = torch.randint(len(images), (BATCH,), generator=draw)
-        logits = model.embed(Batch("image", augment(images[chosen], draw)))
-        return F.cross_entropy(logits, labels[chosen], label_smoothing=0.1)
-
-    losses = list(descend(model.train().parameters(), loss, steps=steps, rate=RATE))
-    with torch.inference_mode():
-        model.eval()
-        made = torch.cat([model.embed(Batch("image", batch)).argmax(-1) for batch in unseen.split(250)])
-    return {
-        "steps": steps,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "accuracy": float((made == expected).float().mean()),
-        "last_loss": sum(losses[-50:]) / len(losses[-50:]),
-        "cpu_s": time.process_time() - start,
-    }
-
-
-def flipped(images: Tensor, draw: torch.Generator) -> Tensor:
-    """Half of the pictures, mirrored."""
-    mirrored = torch.rand(len(images), 1, 1, 1, generator=draw) < 0.5
-    return torch.where(mirrored, images.flip(-1), images)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Train each network, print and keep the table; the exit code says whether the goals are met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -215,14 +162,14 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     rows: dict[str, list[dict[str, Any]]] = {}
     if options.only in (None, "digits"):
-        row = learn(convnext("atto", image=32, classes=10), digits(), steps=options.digit_steps)
+        _, row = learn(convnext("atto", image=32, classes=10), small_digits(), steps=options.digit_steps)
         rows["digits"] = [{"candidate": "atto", **row}]
         print(rows["digits"][0], flush=True)
     if options.only in (None, "roadmap"):
         train, test = (photos(options.data, split, count) for split, count in (("train", 20000), ("test", 5000)))
         rows["roadmap"] = []
         for step in ROADMAP:
-            row = learn(network(after(step), classes=10), (*train, *test), steps=options.steps, augment=flipped)
+            _, row = learn(network(after(step), classes=10), (*train, *test), steps=options.steps, augment=flipped)
             rows["roadmap"].append({"candidate": step, **row})
             print(rows["roadmap"][-1], flush=True)
     if options.save:

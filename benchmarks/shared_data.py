@@ -3,12 +3,14 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["SHARED", "digits", "photos"]
+__all__ = ["SHARED", "digits", "photos", "small_digits"]
 
 SHARED = Path(os.environ.get("UNIMODAL_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 CIFAR_MEAN, CIFAR_STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
@@ -30,3 +32,14 @@ def photos(folder: Path, split: str, count: int) -> tuple[Tensor, Tensor]:
     x = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
     mean, std = (torch.tensor(t)[:, None, None] for t in (CIFAR_MEAN, CIFAR_STD))
     return (x - mean) / std, torch.tensor([row["label"] for row in rows], dtype=torch.long)
+
+
+def small_digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """scikit-learn's digits at 32 px, three channels and their labels; then every fifth, to test on."""
+    from sklearn.datasets import load_digits
+
+    held: Any = load_digits()
+    small = torch.tensor(held.images, dtype=torch.float32)[:, None] / 8 - 1
+    images = F.interpolate(small, size=32, mode="bilinear").expand(-1, 3, -1, -1)
+    labels, tested = torch.tensor(held.target), torch.arange(len(images)) % 5 == 0
+    return images[~tested], labels[~tested], images[tested], labels[tested]

@@ -25,12 +25,11 @@ from torch import Tensor
 
 from benchmarks.descent import descend
 from benchmarks.paired import compare, save_rows
+from benchmarks.segmenter import Segmenter, mean_iou
 from unimodal.inherit import inherit
-from unimodal.lattice import as_map
 from unimodal.mixers.deformable import Deformable
 from unimodal.recipes.vit import vit
 from unimodal.recipes.vit_comer import vit_comer
-from unimodal.sample import Batch
 from unimodal.side import Side
 from unimodal.tokens import Tokens
 
@@ -60,22 +59,6 @@ def shapes(count: int, sizes: tuple[int, int], seed: int) -> tuple[Tensor, Tenso
     return pixels, classes
 
 
-class Segmenter(nn.Module):
-    """Logits of four classes from a model's tokens, or from the levels of a pyramid."""
-
-    def __init__(self, model: Any, levels: int) -> None:
-        super().__init__()
-        self.model, self.depths = model, list(range(1, levels + 1))
-        self.heads = nn.ModuleList(nn.Linear(model.dim, 4) for _ in range(max(levels, 1)))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        batch = Batch("image", pixels)
-        seen = self.model.features(batch, self.depths) if self.depths else [self.model(batch).lattice()]
-        maps = [as_map(head(own.x), own.side.grid) for head, own in zip(self.heads, seen, strict=True)]
-        each = [F.interpolate(m, size=(SIDE, SIDE), mode="bilinear", align_corners=False) for m in maps]
-        return torch.stack(each).sum(0)
-
-
 def segmenters() -> dict[str, Segmenter]:
     """Both, with equal weights where both have them."""
     plain = vit("tiny", image=SIDE, readout=None)
@@ -84,18 +67,7 @@ def segmenters() -> dict[str, Segmenter]:
     alone: Any = plain()
     adapted: Any = vit_comer("tiny", encoder=plain)()
     inherit(adapted, alone)
-    return {"vit": Segmenter(alone, 0), "vit_comer": Segmenter(adapted, 4)}
-
-
-def mean_iou(net: Segmenter, pixels: Tensor, classes: Tensor) -> float:
-    """Mean over the three shapes of their IoU on all pictures together."""
-    with torch.inference_mode():
-        found = torch.cat([net(part).argmax(1) for part in pixels.split(BATCH)])
-    ious = []
-    for shape in (1, 2, 3):
-        own, true = found == shape, classes == shape
-        ious.append(float((own & true).sum() / (own | true).sum().clamp(min=1)))
-    return sum(ious) / 3
+    return {"vit": Segmenter(alone, 0, 4), "vit_comer": Segmenter(adapted, 4, 4)}
 
 
 def learn(name: str, net: Segmenter, steps: int) -> dict[str, Any]:
