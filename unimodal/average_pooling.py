@@ -53,8 +53,7 @@ class AveragePooling(nn.Module):
         return self.behind is None
 
     def forward(self, tokens: Tokens) -> Tokens:
-        made = shrink_lattice(self._pooled, tokens)
-        return made if self.behind is None else made.replace(self.behind(made.x, made.side))
+        return shrink_lattice(self._pooled, tokens, behind=self.behind)
 
     def _pooled(self, map_SD: Tensor) -> Tensor:
         if map_SD.ndim != 4:

@@ -89,8 +89,7 @@ class Downsampling(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         tokens = tokens if self.before is None else tokens.replace(self.before(tokens.x, tokens.side))
-        made = shrink_lattice(self._convolved, tokens)
-        return made if self.behind is None else made.replace(self.behind(made.x, made.side))
+        return shrink_lattice(self._convolved, tokens, behind=self.behind)
 
     def deployed(self) -> "Downsampling":
         """The same outputs in use, with a norm behind that is affine then in the convolution."""

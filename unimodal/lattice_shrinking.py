@@ -15,7 +15,9 @@ from unimodal.tokens import Tokens
 __all__ = ["shrink_lattice"]
 
 
-def shrink_lattice(shrink: Callable[[Tensor], Tensor], tokens: Tokens) -> Tokens:
+def shrink_lattice(
+    shrink: Callable[[Tensor], Tensor], tokens: Tokens, *, behind: Callable[..., Tensor] | None = None
+) -> Tokens:
     """What ``shrink`` makes of each sequence's lattice, as tokens in the same layout, padded or packed.
 
     What a lattice of tokens had besides (positions, sizes) is not that of the new one and is left out.
@@ -23,6 +25,7 @@ def shrink_lattice(shrink: Callable[[Tensor], Tensor], tokens: Tokens) -> Tokens
     Args:
         shrink: Maps lattices of one size to smaller ones.
         tokens: Without a prefix, which would be off the lattice.
+        behind: What becomes of each of the new tokens: a norm or another part, called with their side; or None.
 
     Shapes:
         shrink: (S, D, *grid) to (S, E, *grid');  tokens.x: (B, N, D);  returns Tokens with x (B, M, E).
@@ -40,4 +43,5 @@ def shrink_lattice(shrink: Callable[[Tensor], Tensor], tokens: Tokens) -> Tokens
         maps = [as_map(x_ND[None], grid)[0] for x_ND, grid in rows]
     made = tokens_of_cells(maps, shrink, modality="")
     made = made if side.cu_seqlens is not None or isinstance(maps, Tensor) else made.padded()
-    return made.replace(modality=side.modality if isinstance(side.modality, str) else None)
+    made = made.replace(modality=side.modality if isinstance(side.modality, str) else None)
+    return made if behind is None else made.replace(behind(made.x, made.side))
