@@ -11,6 +11,7 @@ from unimodal.average_pooling import AveragePooling
 from unimodal.mixers.convolution import Convolution
 from unimodal.mixers.full import Full
 from unimodal.mixers.reduced_keys import ReducedKeys
+from unimodal.part import Part
 from unimodal.positions.learned import Learned
 from unimodal.reparameterize import reparameterize
 from unimodal.sample import Batch
