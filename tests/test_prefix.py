@@ -14,6 +14,7 @@ def ragged() -> Tokens:
         grids=((1, 5), (2, 1)),
         positions=torch.randn(2, 5, 2) * real[..., None],
         size=torch.randint(1, 9, (2, 5)) * real,
+        score=torch.rand(2, 5) * real,
         modality=torch.tensor([[3] * 5, [4] * 5]) * real,
         lengths=torch.tensor([5, 2]),
     )
@@ -33,7 +34,7 @@ def test_packed_and_padded_batches_get_the_same_sequences():
     assert padded.side.lengths.tolist() == [8, 5]
     assert packed.side.cu_seqlens.tolist() == [0, 8, 13]
     assert packed.side.cu_seqlens.dtype == torch.int32
-    for name in ("positions", "size", "modality"):
+    for name in ("positions", "size", "score", "modality"):
         assert torch.equal(getattr(packed.side, name), getattr(padded.packed().side, name))
     assert torch.equal(packed.x, padded.packed().x)
     assert packed.side.prefix == padded.side.prefix == 3

@@ -11,7 +11,7 @@ from unimodal.side import Side
 from unimodal.tokens import Tokens
 
 LENGTHS, GRIDS = [7, 3, 5], ((2, 3), (1, 2), (4, 1))
-FIELDS = ("x", "positions", "size", "modality")
+FIELDS = ("x", "positions", "size", "score", "modality")
 
 
 def ragged() -> Tokens:
@@ -22,6 +22,7 @@ def ragged() -> Tokens:
         prefix=1,
         positions=torch.randn(3, 7, 2) * real[..., None],
         size=torch.rand(3, 7) * real,
+        score=torch.rand(3, 7) * real,
         modality=torch.randint(1, 5, (3, 7)) * real,
         lengths=torch.tensor(LENGTHS),
         causal=True,
@@ -115,7 +116,7 @@ def test_replace_changes_the_values_or_the_side():
 def test_a_tree_map_reaches_every_tensor_and_nothing_else():
     held = ragged().replace(memory=Tokens(torch.randn(3, 2, 4), Side(lengths=torch.tensor([1, 2, 2]))))
     doubled = pytree.tree_map(lambda t: t * 2, held)
-    assert len(pytree.tree_leaves(held)) == 7
+    assert len(pytree.tree_leaves(held)) == 8
     assert doubled.side.memory is not None
     assert held.side.memory is not None
     assert torch.equal(doubled.side.memory.x, 2 * held.side.memory.x)

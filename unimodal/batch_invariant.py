@@ -116,7 +116,7 @@ def _alone(tokens: Tokens) -> list[Tokens]:
     if side.grid is not None or side.grids is not None:
         lattices = side.lattices(len(lengths))
     packed = tokens.packed()
-    held = {name: getattr(packed.side, name) for name in ("positions", "modality", "size")}
+    held = {name: getattr(packed.side, name) for name in ("positions", "modality", "size", "score")}
     cut = {name: value.split(lengths, 1) for name, value in held.items() if isinstance(value, Tensor)}
     found = []
     for i, x_1ND in enumerate(packed.x.split(lengths, 1)):
@@ -133,7 +133,7 @@ def _joined(parts: list[Tokens]) -> Tokens:
     rows = [part.packed() for part in parts]
     lengths = [n for part in parts for n in part.sequence_lengths()]
     side, changes = rows[0].side, {}
-    for name in ("positions", "modality", "size"):
+    for name in ("positions", "modality", "size", "score"):
         if isinstance(getattr(side, name), Tensor):
             changes[name] = torch.cat([getattr(row.side, name) for row in rows], 1)
     if side.grids is not None:

@@ -17,7 +17,8 @@ __all__ = ["Prefix"]
 class Prefix(nn.Module):
     """[t_1 .. t_R, x_1 .. x_N] for each sequence, in any layout.
 
-    Positions and sizes of prefix tokens are 0 and 1; a modality given token by token is taken from the first token.
+    Positions, sizes and scores of prefix tokens are 0, 1 and 0; a modality given token by token is taken from the
+    first token.
 
     Args:
         dim: Width D.
@@ -44,7 +45,7 @@ class Prefix(nn.Module):
             changes["cu_seqlens"] = (side.cu_seqlens + added).to(side.cu_seqlens.dtype)
         if side.lengths is not None:
             changes["lengths"] = side.lengths + self.count
-        for name, fill in (("positions", 0.0), ("size", 1.0), ("modality", None)):
+        for name, fill in (("positions", 0.0), ("size", 1.0), ("score", 0.0), ("modality", None)):
             value = getattr(side, name)
             if isinstance(value, Tensor):
                 changes[name] = self._ahead(value, tokens, fill)

@@ -52,7 +52,7 @@ def selected(tokens: Tokens, places: Sequence[Tensor] | Tensor) -> Tokens:
     index = cu[owner_N].long() + torch.where(own_N < prefix, own_N, chosen_N)
     changes = {
         name: value[:, index]
-        for name in ("positions", "modality", "size")
+        for name in ("positions", "modality", "size", "score")
         if isinstance(value := getattr(packed.side, name), Tensor)
     }
     return packed.replace(packed.x[:, index], cu_seqlens=ends.to(torch.int32), grids=None, **changes)

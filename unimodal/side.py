@@ -28,6 +28,7 @@ class Side:
         positions: (B, N, P) continuous coordinates, unit stated by the tokenizer.
         modality: One name for all tokens, or ids (B, N).
         size: (B, N) how many original tokens each one stands for, after merging.
+        score: (B, N) how much each token has been looked at so far, 0 for the prefix; a higher one counts for more.
 
     Constraints:
         mask: Boolean, broadcastable to (B, H, N, M), True = may attend; a row without any key gives 0.
@@ -45,6 +46,7 @@ class Side:
     positions: Tensor | None = None
     modality: str | Tensor | None = None
     size: Tensor | None = None
+    score: Tensor | None = None
     mask: Tensor | None = None
     bias: Tensor | None = None
     memory: "Tokens | None" = None
@@ -96,4 +98,4 @@ class Side:
         return {k: v for k, v in held.items() if k in _DYNAMIC and v is not None and not isinstance(v, str)}
 
 
-_DYNAMIC = ("positions", "modality", "size", "mask", "bias", "memory", "lengths", "cu_seqlens")
+_DYNAMIC = ("positions", "modality", "size", "score", "mask", "bias", "memory", "lengths", "cu_seqlens")

@@ -119,7 +119,7 @@ class Tokens:
         return self.padded().lattice().packed()
 
     def _per_token(self) -> list[tuple[str, Tensor]]:
-        held = {name: getattr(self.side, name) for name in ("positions", "modality", "size")}
+        held = {name: getattr(self.side, name) for name in ("positions", "modality", "size", "score")}
         return [(name, value) for name, value in held.items() if isinstance(value, Tensor)]
 
 

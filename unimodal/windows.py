@@ -42,7 +42,9 @@ def split_windows(tokens: Tokens, size: tuple[int, int]) -> Tokens:
     if side.grid is None or len(side.grid) != 2 or side.prefix:
         raise ValueError(f"windows need one 2-D lattice without prefix, not grid={side.grid}, prefix={side.prefix}")
     cut = to_windows(tokens.x, window_order(side.grid, size, (0, 0), "repeated"))
-    return tokens.replace(cut.reshape(-1, size[0] * size[1], cut.shape[-1]), grid=size, positions=None, size=None)
+    return tokens.replace(
+        cut.reshape(-1, size[0] * size[1], cut.shape[-1]), grid=size, positions=None, size=None, score=None
+    )
 
 
 def join_windows(x: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
