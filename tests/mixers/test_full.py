@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn as nn
 
+from unimodal.attention.sigmoid import SigmoidAttention
+from unimodal.attention.softmax import SoftmaxAttention
 from unimodal.mixers.full import Full
 from unimodal.norms.rms import RMSNorm
 from unimodal.part import Part
@@ -149,3 +151,21 @@ def test_a_memory_is_refused_where_the_norm_in_front_of_the_tokens_was_folded():
     made = Full(8, heads=2).preceded(torch.ones(8).double(), torch.zeros(8).double())
     with pytest.raises(ValueError, match="which the tokens of a memory did not pass"):
         made(torch.zeros(1, 2, 8), Side(memory=Tokens(torch.zeros(1, 3, 8))))
+
+
+@pytest.mark.parametrize("key_heads", [1, 2, 4])
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"attention": Part(SoftmaxAttention, scale=0.3)}])
+def test_the_first_tokens_weights_are_those_that_its_output_is_made_with(key_heads, options):
+    mixer = Full(8, heads=4, key_heads=key_heads, head_width=3, **options).double()
+    x = torch.randn(2, 5, 8).double()
+    with torch.no_grad():
+        q, k, _ = (t.unflatten(-1, (-1, 3)).transpose(1, 2) for t in mixer.to_qkv(x).split(mixer.sizes, -1))
+        one_hot = torch.eye(5).double().expand(2, key_heads, 5, 5)
+        made = mixer.attention(q, k, one_hot)[:, :, 0].mean(1)  # with one-hot values outputs are weights
+    torch.testing.assert_close(mixer.first_weights(x), made, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"attention": Part(SigmoidAttention)}, {"norm": Part(RMSNorm)}])
+def test_weights_of_the_first_token_of_another_rule_are_refused(options):
+    with pytest.raises(ValueError, match="plain softmax, without norm or position on the heads"):
+        Full(8, heads=2, **options).first_weights(torch.randn(1, 3, 8))

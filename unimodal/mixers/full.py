@@ -87,6 +87,27 @@ class Full(nn.Module):
         o_BHNK = self.attention(q_BHNK, k_BGMK, v_BGMK, _of_keys(side))
         return self.to_out(o_BHNK.transpose(1, 2).flatten(2))
 
+    def first_weights(self, x: Tensor) -> Tensor:
+        """How the first token's softmax is spread over all, the average of the heads; no other weights are made.
+
+        Queries go back through W_k to the width of x, so nothing as large as the keys is made.
+
+        Shapes:
+            x: (B, N, D);  returns (B, N), float32 or finer.
+
+        Raises:
+            ValueError: another attention than by softmax, or a norm or position on queries and keys.
+        """
+        if not isinstance(self.attention, SoftmaxAttention) or self.norm_q is not None or self.position is not None:
+            raise ValueError("weights of the first token are of plain softmax, without norm or position on the heads")
+        sizes, bias = self.sizes[:2], self.to_qkv.bias
+        to_q, to_k = self.to_qkv.weight[: sum(sizes)].split(sizes)
+        q_BHK = F.linear(x[:, 0], to_q, None if bias is None else bias[: sizes[0]]).unflatten(-1, (self.heads, -1))
+        to_k_HKD = to_k.unflatten(0, (self.key_heads, -1)).repeat_interleave(self.heads // self.key_heads, 0)
+        logit_BHN = torch.einsum("bhk,hkd->bhd", q_BHK, to_k_HKD) @ x.mT  # a key bias adds the same to all
+        scale = q_BHK.shape[-1] ** -0.5 if self.attention.scale is None else self.attention.scale
+        return (logit_BHN.to(torch.promote_types(x.dtype, torch.float32)) * scale).softmax(-1).mean(1)
+
     def scaled(self, factor_D: Tensor, shift_D: Tensor) -> "Full":
         """The mixer whose output is ``factor_D`` times this one's plus ``shift_D``, both in float64."""
         made = sharing_copy(self)
