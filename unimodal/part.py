@@ -32,6 +32,8 @@ _CORE = {
     "multi_group_downsampling": ("unimodal.multi_group_downsampling", "MultiGroupDownsampling"),
     "appended": ("unimodal.appended", "Appended"),
     "prepared": ("unimodal.prepared", "Prepared"),
+    "prefixed_shrinking": ("unimodal.prefixed_shrinking", "PrefixedShrinking"),
+    "hourglass": ("unimodal.hourglass", "Hourglass"),
     "patch_merging": ("unimodal.patch_merging", "PatchMerging"),
     "pyramid": ("unimodal.pyramid", "Pyramid"),
     "pyramid_adapter": ("unimodal.pyramid_adapter", "PyramidAdapter"),
