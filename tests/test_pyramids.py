@@ -17,6 +17,7 @@ from unimodal.multiply_adds import multiply_adds
 from unimodal.part import Part
 from unimodal.pyramid import Pyramid
 from unimodal.sample import Batch
+from unimodal.tasks.classification import Classification
 
 # Parameters with 1000 classes, and 1e9 multiply-adds of a picture of 224 px, as published; the first row of a recipe is
 # the size that is looked at.
@@ -31,7 +32,11 @@ PUBLISHED: dict[str, list[tuple[dict[str, Any], int, float]]] = {
     "rmt": [({"size": "tiny"}, 14_334_216, 2.6), ({"size": "small"}, 26_967_240, 4.8)],  # with attention's, see there
     "sret": [({"size": "t"}, 4_755_979, 1.1), ({"size": "s"}, 20_899_692, 4.2)],
     "swin": [({"size": "tiny"}, 28_288_354, 4.5), ({"size": "small"}, 49_606_258, 8.7)],
-    "uniformer": [({"size": "small"}, 21_545_256, 3.6)],
+    "uniformer": [
+        ({"size": "small"}, 21_545_256, 3.6),
+        ({"size": "xxs"}, 10_215_280, 1.3),
+        ({"size": "xs"}, 16_509_264, 1.93),  # by the released code; its README says 2.0
+    ],
     "unireplknet": [
         ({"size": "a", "deployed": True}, 4_437_300, 0.6),
         ({"size": "n", "deployed": True}, 18_318_560, 2.8),
@@ -161,3 +166,16 @@ def test_pictures_of_mixed_sizes_in_one_batch_give_what_each_gives_alone(name):
     assert alone.isfinite().all()
     assert float((alone[0] - alone[1]).abs().max()) > 1e-3 * float(alone.abs().max())
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "vit_comer"])
+def test_a_classifier_on_it_is_trained_with_it(name):
+    part: Any = catalog("recipes")[name]()
+    encoder: Any = part if name == "vit_comer" else Part.from_json(fewer_blocks(part.to_json()))
+    module = Classification.build(encoder(), classes=("a", "b"), whole=True).train()
+    logits = module(Batch("image", torch.randn(3, 3, *SIZES)))
+    logits.logsumexp(1).sum().backward()
+    assert logits.shape == (3, 2)
+    stem = next(p for key, p in module.encoder.named_parameters() if p.ndim > 1)
+    assert stem.grad is not None
+    assert bool(stem.grad.isfinite().all() and stem.grad.any())

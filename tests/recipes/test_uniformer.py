@@ -281,12 +281,14 @@ def test_stochastic_depth_grows_linearly_over_all_stages_and_leaves_positions_al
     "options, message",
     [
         ({"modality": "audio"}, "modality must be image or video, not 'audio'"),
-        ({"size": "tiny"}, "size must be one of small, small_plus, base, base_ls, large_ls, not 'tiny'"),
+        ({"size": "tiny"}, "size must be one of xxs, xs, small, small_plus, base, base_ls, large_ls, not 'tiny'"),
         ({"size": "base_ls", "modality": "video"}, "size must be one of small, base, not 'base_ls'"),
         ({"image": 30}, "image must be a multiple of 4 px, not 30"),
         ({"split": True}, "split=True divides space and time, and pictures have no time"),
-        ({"relations": "LLG"}, "a letter L or G, a depth and a width a stage, not 'LLG'"),
-        ({"relations": "LLGX"}, "a letter L or G, a depth and a width a stage, not 'LLGX'"),
+        ({"relations": "LLG"}, "a letter L, G or H, a depth and a width a stage, not 'LLG'"),
+        ({"relations": "LLGX"}, "a letter L, G or H, a depth and a width a stage, not 'LLGX'"),
+        ({"relations": "LHLG"}, "relations H are those of the last stages, on pictures, not 'LHLG' on images"),
+        ({"relations": "LLGH", "modality": "video"}, "relations H are .* on pictures, not 'LLGH' on videos"),
         ({"head_width": 48}, "head_width 48 does not divide the widths"),
     ],
 )

@@ -16,6 +16,7 @@ TINY: dict[str, Any] = {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "head_
 KINDS: list[dict[str, Any]] = [
     {},
     {"size": "small_plus"},
+    {"size": "xxs"},
     {"modality": "video"},
     {"modality": "video", "split": True},
 ]
