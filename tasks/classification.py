@@ -80,7 +80,7 @@ class ClassifierModule(nn.Module):
         self.whole = whole
         self.encoder = encoder if whole else encoder.eval().requires_grad_(False)
         self.options = {"classes": tuple(classes), **({"whole": True} if whole else {})}
-        self.head = nn.Linear(encoder.dim, len(classes))
+        self.head = nn.Linear(encoder.embedded, len(classes))
 
     def train(self, mode: bool = True) -> "ClassifierModule":
         super().train(mode)

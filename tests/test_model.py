@@ -5,6 +5,7 @@ import torch
 import torch.nn as nn
 
 from unimodal.block import Block
+from unimodal.ffns.linear import Linear
 from unimodal.ffns.plain import Plain
 from unimodal.mixers.full import Full
 from unimodal.model import Model
@@ -12,7 +13,10 @@ from unimodal.norms.layer import LayerNorm
 from unimodal.norms.rms import RMSNorm
 from unimodal.part import Part
 from unimodal.positions.learned import Learned
+from unimodal.readouts.behind import Behind
+from unimodal.readouts.class_and_max import ClassAndMax
 from unimodal.readouts.class_token import ClassToken
+from unimodal.readouts.head import Head
 from unimodal.readouts.mean import Mean
 from unimodal.recipes.unireplknet import unireplknet
 from unimodal.recipes.vit import vit
@@ -131,3 +135,11 @@ def test_strides_say_how_far_a_cell_reaches_in_the_input():
 def test_a_tokenizer_without_a_stem_has_no_strides():
     with pytest.raises(ValueError, match="the tokenizer of series has no stem"):
         model().strides("series")
+
+
+def test_the_embeddings_width_is_what_the_readout_gives():
+    behind = Part(Behind, parts=(Part(Linear, width=7),), readout=Part(Head, pool=Part(ClassAndMax)))
+    for readout, width in ((behind, 14), (Part(Head, pool=Part(Mean), width=5), 5), (Part(Mean), 192)):
+        model = vit("tiny", image=32, readout=readout).replace(transformer=CORE)()
+        assert model.embed(Batch("image", torch.zeros(2, 3, 32, 32))).shape == (2, width)
+        assert (model.embedded, model.dim) == (width, 192)

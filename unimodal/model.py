@@ -131,6 +131,11 @@ class Model(nn.Module):
         steps = getattr(self.transformer, "strides", None) or (1,) * (getattr(self.transformer, "depth", 0) + 1)
         return tuple(stride_product(stem.stride, step) for step in steps)
 
+    @property
+    def embedded(self) -> int:
+        """Width E of :meth:`embed`."""
+        return getattr(self.readout, "width", self.dim)
+
     def embed(self, batch: Batch) -> Tensor:
         """One vector an input."""
         if self.readout is None:

@@ -64,7 +64,7 @@ def shape_and_dtype(part: Specimen) -> None:
         if part.family == "stems":
             expected = (x.shape[0], DIM, *_cells(module, tuple(x.shape[2:])))
         elif part.family == "readouts":
-            expected = (x.shape[0], out.shape[-1])
+            expected = (x.shape[0], getattr(module, "width", DIM))
         assert out.shape == expected, f"shape {tuple(out.shape)} instead of {expected}"
         assert out.dtype == dtype, f"{dtype} went in and {out.dtype} came out"
         assert out.isfinite().all(), f"the output in {dtype} is not finite"

@@ -37,6 +37,7 @@ class Behind(nn.Module):
         super().__init__()
         self.chain = Chain(dim, parts=parts)
         self.readout: Any = readout(self.chain.width)
+        self.width = getattr(self.readout, "width", self.chain.width)
 
     def forward(self, tokens: Tokens) -> Tensor:
         return self.readout(tokens.replace(self.chain(tokens.x, tokens.side)))

@@ -28,6 +28,7 @@ class ClassToken(nn.Module):
 
     def __init__(self, dim: int, *, width: int | None = None) -> None:
         super().__init__()
+        self.width = dim if width is None else width
         self.project = nn.Linear(dim, width, bias=False) if width is not None else None
 
     def forward(self, tokens: Tokens) -> Tensor:

@@ -36,8 +36,8 @@ class Flattened(nn.Module):
 
     def __init__(self, dim: int, *, grid: tuple[int, ...], width: int | None = None) -> None:
         super().__init__()
-        self.count = math.prod(grid)
-        self.project = nn.Linear(self.count * dim, dim if width is None else width)
+        self.count, self.width = math.prod(grid), dim if width is None else width
+        self.project = nn.Linear(self.count * dim, self.width)
 
     def forward(self, tokens: Tokens) -> Tensor:
         side = tokens.side.honour("causal", "lengths", "cu_seqlens", "memory")

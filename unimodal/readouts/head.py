@@ -23,7 +23,7 @@ class Head(nn.Module):
 
     Args:
         dim: Width D.
-        pool: A readout of width D.
+        pool: A readout; the norm and the map are made for what it gives.
         norm: Norm behind the pooling, or None.
         width: Output width E, or None for no map.
         bias: Whether the map has a bias.
@@ -48,8 +48,10 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         self.pool = pool(dim)
-        self.norm = norm(dim) if norm is not None else None
-        self.project = nn.Linear(dim, width, bias=bias) if width is not None else None
+        pooled = getattr(self.pool, "width", dim)
+        self.width = pooled if width is None else width
+        self.norm = norm(pooled) if norm is not None else None
+        self.project = nn.Linear(pooled, width, bias=bias) if width is not None else None
         self.activation = activation_named(activation) if activation is not None else None
 
     def forward(self, tokens: Tokens) -> Tensor:

@@ -30,6 +30,7 @@ class LastToken(nn.Module):
 
     def __init__(self, dim: int, *, width: int | None = None, bias: bool = False) -> None:
         super().__init__()
+        self.width = dim if width is None else width
         self.project = nn.Linear(dim, width, bias=bias) if width is not None else None
 
     def forward(self, tokens: Tokens) -> Tensor:

@@ -32,10 +32,11 @@ class LeadingReadout(nn.Module):
 
     def __init__(self, dim: int, *, width: int | None = None, readout: Part = Part(Mean)) -> None:
         super().__init__()
-        self.width = dim if width is None else width
-        if not 0 < self.width <= dim:
+        self.kept = dim if width is None else width
+        if not 0 < self.kept <= dim:
             raise ValueError(f"width must be in 1..{dim}, not {width}")
-        self.readout = readout(self.width)
+        self.readout = readout(self.kept)
+        self.width = getattr(self.readout, "width", self.kept)
 
     def forward(self, tokens: Tokens) -> Tensor:
-        return self.readout(tokens.replace(tokens.x[..., : self.width]))
+        return self.readout(tokens.replace(tokens.x[..., : self.kept]))

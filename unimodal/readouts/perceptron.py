@@ -51,6 +51,7 @@ class Perceptron(nn.Module):
         self.maps = nn.ModuleList(nn.Linear(a, b) for a, b in zip(before, hidden, strict=False))
         self.norms = nn.ModuleList(nn.BatchNorm1d(b) for b in hidden)
         self.project = nn.Linear(hidden[-1], width) if width is not None else None
+        self.width = hidden[-1] if width is None else width
 
     def forward(self, tokens: Tokens) -> Tensor:
         h = self.pool(tokens)

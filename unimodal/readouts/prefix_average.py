@@ -32,6 +32,7 @@ class PrefixAverage(nn.Module):
 
     def __init__(self, dim: int, *, count: int = 1, width: int | None = None) -> None:
         super().__init__()
+        self.width = dim if width is None else width
         self.heads = nn.ModuleList(nn.Identity() if width is None else nn.Linear(dim, width) for _ in range(count))
 
     def forward(self, tokens: Tokens) -> Tensor:

@@ -29,6 +29,7 @@ class UnitLength(nn.Module):
     def __init__(self, dim: int, *, pool: Part) -> None:
         super().__init__()
         self.pool = pool(dim)
+        self.width = getattr(self.pool, "width", dim)
 
     def forward(self, tokens: Tokens) -> Tensor:
         z_SE = self.pool(tokens)

@@ -30,6 +30,7 @@ from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
 from unimodal.pyramid import Pyramid
 from unimodal.pyramid_adapter import PyramidAdapter
+from unimodal.readouts.mean import Mean
 from unimodal.recipes.vit import vit
 from unimodal.residual import Residual
 from unimodal.stems.convolution_stack import ConvolutionStackStem
@@ -63,7 +64,7 @@ def vit_comer(
         size: tiny, small, base or large.
         image: Side of the pictures in px, of the position table; others are served by resampling it.
         encoder: A Model part with a Transformer that reads pictures, or None for a ViT of ``size`` as in the released
-            code: with layer scales of 1, without class token, readout and last norm.
+            code: with layer scales of 1, without class token and last norm; its readout is the mean.
         heads: Of the deformable attention, or None for those of ``size``.
         points: That a head reads in each level.
         value_ratio: Width of the values in that of the tokens.
@@ -82,7 +83,7 @@ def vit_comer(
     if size not in _HEADS:
         raise ValueError(f"size must be one of {', '.join(_HEADS)}, not {size!r}")
     if encoder is None:
-        plain = vit(size, image=image, layer_scale=1.0, drop_path=drop_path, readout=None)
+        plain = vit(size, image=image, layer_scale=1.0, drop_path=drop_path, readout=Part(Mean))
         core = plain.kwargs["transformer"].replace(norm=None)
         pictures = plain.kwargs["tokenizers"]["image"].replace(crop_fraction=0.875, **COLOURS)
         table = plain.kwargs["positions"]["image"].replace(antialias=False)
