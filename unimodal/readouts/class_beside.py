@@ -40,6 +40,7 @@ class ClassBeside(nn.Module):
         super().__init__()
         self.readout: Any = readout(dim)
         self.beside: Any = beside(dim)
+        self.width = getattr(self.readout, "width", dim)
 
     def forward(self, tokens: Tokens) -> Tensor:
         if tokens.side.prefix < 1:
