@@ -7,7 +7,9 @@ import torch
 import torch.nn as nn
 
 from unimodal.low_rank import adapt, merge
+from unimodal.mixers.full import Full
 from unimodal.recipes.pre_norm import pre_norm
+from unimodal.side import Side
 from unimodal.tokens import Tokens
 
 
@@ -123,3 +125,12 @@ def test_wrong_requests_raise():
         adapt(net, where="to_nowhere")
     with pytest.raises(ValueError, match="merge them first"):
         adapt(adapt(net).model)
+
+
+def test_parts_that_read_rows_of_a_map_read_its_term_too():
+    net: Any = adapt(nn.Sequential(Full(8, heads=2).double()), where=r"to_qkv$").model
+    nn.init.normal_(net[0].to_qkv.low_rank_out)
+    merged: Any = merge(net)
+    plain, x, side = merged[0], tokens()[..., :8], Side(memory=Tokens(tokens()[..., 8:16]))
+    torch.testing.assert_close(net[0](x, side), plain(x, side), rtol=0, atol=1e-12)
+    torch.testing.assert_close(net[0].first_weights(x), plain.first_weights(x), rtol=0, atol=1e-12)

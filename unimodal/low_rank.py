@@ -81,6 +81,10 @@ class _LowRankLinear(nn.Linear):
         term = F.linear(F.linear(input, self.low_rank_in), self.low_rank_out)
         return F.linear(input, self.weight, self.bias) + self.scale * term
 
+    def whole(self) -> Tensor:
+        """W + alpha / R * U V, for a reader of the map that needs some of its rows."""
+        return self.weight + self.scale * (self.low_rank_out @ self.low_rank_in)
+
     def merged(self) -> nn.Linear:
         plain = nn.Linear(1, 1, bias=False, device="meta")
         plain.in_features, plain.out_features = self.in_features, self.out_features
