@@ -49,6 +49,7 @@ _CORE = {
     "pixel_target": ("unimodal.pixel_target", "PixelTarget"),
     "gradient_target": ("unimodal.gradient_target", "GradientTarget"),
     "masked_decoder": ("unimodal.masked_decoder", "MaskedDecoder"),
+    "without_memory": ("unimodal.without_memory", "WithoutMemory"),
     "model": ("unimodal.model", "Model"),
 }
 

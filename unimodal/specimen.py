@@ -30,6 +30,7 @@ REQUIRED = MappingProxyType(
         "heads": HEADS,
         "width": DIM // HEADS,
         "grid": GRID,
+        "groups": HEADS,
         "pool": Part(Mean),
         "mixer": Part(Full, heads=HEADS),
         "reduce": Part(Downsampling, width=DIM),
