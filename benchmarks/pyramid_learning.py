@@ -103,7 +103,7 @@ ARMS = MappingProxyType(
         "rmt": {"rmt": rmt(**SMALL, depths=(1, 1, 2, 1), widths=(16, 32, 64, 128))},
     }
 )
-STEPS = MappingProxyType({"cvt": 220, "pvt": 200, "next_vit": 100, "fmvit": 130, "rmt": 200})
+STEPS = MappingProxyType({"cvt": 220, "pvt": 200, "next_vit": 90, "fmvit": 130, "rmt": 200})
 
 
 def scenes(pictures: Tensor, labels: Tensor, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
