@@ -138,6 +138,21 @@ def test_every_parameter_gets_a_gradient_and_scores_pass_one_on():
     assert score.grad.any()
 
 
+def test_features_are_what_the_blocks_up_to_there_make():
+    stage, tokens = of(), tokens_on(3, 4)
+    shorter = of(2)
+    shorter.load_state_dict({k: v for k, v in stage.state_dict().items() if ".2." not in k})
+    with torch.no_grad():
+        before, second, last = stage.features(tokens, [0, 2, 3])
+        assert before is tokens
+        assert torch.equal(second.x, shorter(tokens).x)
+        assert torch.equal(second.side.score, shorter(tokens).side.score)
+        assert torch.equal(last.x, stage(tokens).x)
+    for depths in ([4], [2, 1], [-1]):
+        with pytest.raises(ValueError, match=r"depths must ascend within 0\.\.3"):
+            stage.features(tokens, depths)
+
+
 def test_half_precision_keeps_its_scores_in_single():
     stage: Any = of(2).to(torch.bfloat16)
     made = stage(Tokens(torch.randn(1, 7, 8, dtype=torch.bfloat16), Side(grid=(2, 3), prefix=1)))

@@ -6,6 +6,8 @@ image_classification/models/uniformer_light.py.
 Axes: B rows, N lattice tokens, K kept ones, D width.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,7 +51,8 @@ class Hourglass(nn.Module):
 
     Raises:
         ValueError: no blocks, or one of another kind; kept or trade_off outside 0..1; the tokens have other than one
-            prefix token or no lattice; a mask, bias, memory or causal order is set; what the parts refuse.
+            prefix token or no lattice; a mask, bias, memory or causal order is set; a depth asked of
+            :meth:`features` does not exist; what the parts refuse.
 
     Cost: that of the blocks for 2 + K tokens.
     """
@@ -69,7 +72,7 @@ class Hourglass(nn.Module):
         for name, value in (("kept", kept), ("trade_off", trade_off)):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} is a share from 0 to 1, not {value}")
-        self.kept, self.trade_off = kept, trade_off
+        self.kept, self.trade_off, self.depth = kept, trade_off, len(blocks)
         self.positions = nn.ModuleList(nn.Identity() if position is None else position(dim) for _ in blocks)
         self.blocks = nn.ModuleList(block(dim) for block in blocks)
         for block in self.blocks:
@@ -77,20 +80,34 @@ class Hourglass(nn.Module):
                 raise ValueError(f"blocks must be of the kind Block, pre-norm and with the mixer Full, not {block}")
 
     def forward(self, tokens: Tokens) -> Tokens:
+        return self._run(tokens, 0, self.depth)
+
+    def features(self, tokens: Tokens, depths: Sequence[int]) -> list[Tokens]:
+        """The tokens after each of ``depths`` blocks (0 = before the first), with their scores by then."""
+        if list(depths) != sorted(d for d in depths if 0 <= d <= self.depth):
+            raise ValueError(f"depths must ascend within 0..{self.depth}, not {list(depths)}")
+        kept, last = [], 0
+        for depth in depths:
+            tokens, last = self._run(tokens, last, depth) if depth > last else tokens, depth
+            kept.append(tokens)
+        return kept
+
+    def _run(self, tokens: Tokens, first: int, last: int) -> Tokens:
         side = tokens.side.honour("lengths", "cu_seqlens")
         if side.prefix != 1:
             raise ValueError(f"one class token in front of the lattice is needed here, not {side.prefix}")
         scores = () if side.score is None else (side.score[..., None],)
-        made = by_lattice(self._through, side, tokens.x, *scores)
+        made = by_lattice(partial(self._through, range(first, last)), side, tokens.x, *scores)
         return tokens.replace(made[..., :-1].to(tokens.x.dtype).contiguous(), score=made[..., -1])
 
-    def _through(self, grid: tuple[int, ...], x: Tensor, *scores: Tensor) -> Tensor:
+    def _through(self, depths: range, grid: tuple[int, ...], x: Tensor, *scores: Tensor) -> Tensor:
         """The tokens of one lattice with their scores as a last channel."""
         c_B1D, x_BND = x.split([1, x.shape[1] - 1], 1)
         score_BN = scores[0][:, 1:, 0] if scores else None
-        for position, block in zip(self.positions, self.blocks, strict=True):
+        for i in depths:
+            position = self.positions[i]
             x_BND = x_BND if isinstance(position, nn.Identity) else position(x_BND, Side(grid=grid))
-            c_B1D, x_BND, score_BN = self._updated(block, c_B1D, x_BND, score_BN)
+            c_B1D, x_BND, score_BN = self._updated(self.blocks[i], c_B1D, x_BND, score_BN)
         assert score_BN is not None  # there is at least one block
         return torch.cat([torch.cat([c_B1D, x_BND], 1), F.pad(score_BN, (1, 0))[..., None]], -1)
 
