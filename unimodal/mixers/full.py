@@ -2,7 +2,7 @@
 
 Source: Vaswani et al. 2017, arXiv:1706.03762, sec. 3.2.2; grouped heads: Ainslie et al. 2023, arXiv:2305.13245;
 query/key norm: Dehghani et al. 2023, arXiv:2302.05442, sec. 2.
-Axes: B batch, N tokens, M memory tokens, D width, H heads, G key heads, K head width.
+Axes: B batch, N tokens, M memory tokens, D width, E of all heads, H heads, G key heads, R queries of one, K head width.
 """
 
 import copy
@@ -103,10 +103,12 @@ class Full(nn.Module):
             raise ValueError("weights of the first token are of plain softmax, without norm or position on the heads")
         sizes, bias = self.sizes[:2], self.to_qkv.bias
         to_q, to_k = _matrix(self.to_qkv)[: sum(sizes)].split(sizes)
-        q_BHK = F.linear(x[:, 0], to_q, None if bias is None else bias[: sizes[0]]).unflatten(-1, (self.heads, -1))
-        to_k_HKD = to_k.unflatten(0, (self.key_heads, -1)).repeat_interleave(self.heads // self.key_heads, 0)
-        logit_BHN = torch.einsum("bhk,hkd->bhd", q_BHK, to_k_HKD) @ x.mT  # a key bias adds the same to all
-        scale = q_BHK.shape[-1] ** -0.5 if self.attention.scale is None else self.attention.scale
+        q_BE = F.linear(x[:, 0], to_q, None if bias is None else bias[: sizes[0]])
+        q_GRK = q_BE.unflatten(-1, (self.key_heads, self.heads // self.key_heads, -1)).movedim(1, 0).flatten(1, 2)
+        back_GRD = q_GRK @ to_k.unflatten(0, (self.key_heads, -1))
+        back_BHD = back_GRD.unflatten(1, (len(x), -1)).movedim(0, 1).flatten(1, 2)
+        logit_BHN = back_BHD @ x.mT  # a bias of keys adds the same to all
+        scale = q_GRK.shape[-1] ** -0.5 if self.attention.scale is None else self.attention.scale
         return (logit_BHN.to(torch.promote_types(x.dtype, torch.float32)) * scale).softmax(-1).mean(1)
 
     def scaled(self, factor_D: Tensor, shift_D: Tensor) -> "Full":
