@@ -3,12 +3,13 @@
 Source: Li et al. 2022, arXiv:2201.09450 (pictures), sec. 3 and table 1; arXiv:2201.04676 (clips); their code
 github.com/Sense-X/UniFormer, image_classification/models/uniformer.py and uniformer_light.py (xxs, xs),
 image_classification/token_labeling/tlt/models/uniformer.py (large) and
-video_classification/slowfast/models/uniformer.py. Stochastic depth there: small 0.1, base 0.3, large 0.4.
+video_classification/slowfast/models/uniformer.py. Stochastic depth there: xxs none, xs and small 0.1, base
+0.3, large 0.4.
 
 Parameters, with a classifier of 1000 on pictures and of 400 on clips, and 1e9 multiply-adds at 224 px:
 
     image  small 21,545,256  3.6    small_plus 24,032,552  4.2    base 49,776,552  8.2    base_ls 49,796,520
-           large_ls 99,457,768    xxs 10,215,280  1.3    xs 16,509,264  2.0
+           large_ls 99,457,768    xxs 10,215,280  1.3    xs 16,509,264  1.9 (2.0 in its README)
     video  small 21,400,400 17.6 (8 frames), 41.7 (16 frames)     base 49,813,200 96.6 (16 frames)
            small, split 27,847,504
 """
