@@ -50,6 +50,11 @@ _CORE = {
     "gradient_target": ("unimodal.gradient_target", "GradientTarget"),
     "masked_decoder": ("unimodal.masked_decoder", "MaskedDecoder"),
     "without_memory": ("unimodal.without_memory", "WithoutMemory"),
+    "learned_queries": ("unimodal.learned_queries", "LearnedQueries"),
+    "foreground": ("unimodal.foreground", "Foreground"),
+    "pixel_decoder": ("unimodal.pixel_decoder", "PixelDecoder"),
+    "mask_transformer": ("unimodal.mask_transformer", "MaskTransformer"),
+    "segmenter": ("unimodal.segmenter", "Segmenter"),
     "model": ("unimodal.model", "Model"),
 }
 
