@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import unimodal
+from unimodal.checkpoint import save
 from unimodal.errors import CheckpointError
 from unimodal.pretrained import load_with_info
 
@@ -66,6 +67,24 @@ def test_every_parameter_is_accounted_for(saved):
         "model.pixel_level_module.encoder.swin.layernorm.weight",
         "model.pixel_level_module.encoder.swin.layernorm.bias",
     }
+
+
+def test_pictures_keep_their_size_and_reach_the_stem_as_through_the_peers_own_processor(
+    saved, tmp_path, photo, normalised
+):
+    _, spec = saved()
+    settings = {"size": {"shortest_edge": 336, "longest_edge": 420}, "size_divisor": 4, "image_mean": [0.5, 0.4, 0.3]}
+    processor = transformers.Mask2FormerImageProcessor(**settings)
+    processor.save_pretrained(tmp_path)
+    theirs = processor(photo, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(normalised(unimodal.load(spec).encoder), theirs)
+
+
+def test_it_goes_through_a_checkpoint_of_the_suite(saved, tmp_path, pixels):
+    model, info = load_with_info(saved()[1])
+    save(model, tmp_path / "own", part=info.part, provenance=info.provenance)
+    again, batch = unimodal.load(tmp_path / "own"), pixels(1, 64, 64)
+    assert torch.equal(again(batch)[-1].masks, model(batch)[-1].masks)
 
 
 @pytest.mark.parametrize(
