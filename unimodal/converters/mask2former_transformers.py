@@ -24,7 +24,8 @@ def mask2former_transformers(published: Published) -> Conversion:
     """One image tower, a :class:`~unimodal.segmenter.Segmenter`; the loss's weights of classes are left aside.
 
     Pictures keep their size, up to the longest side of the peer's processor, which also enlarges small ones (to 800 px)
-    and fills them up to multiples of 32 px with zeros; what the network makes of given pixels is the peer's at any size.
+    and fills them up to multiples of 32 px with zeros; what the network makes of given pixels is the peer's at
+    any size.
 
     Raises:
         CheckpointError: a setting needs a part that the core does not have, or tensors do not fit.
