@@ -8,7 +8,7 @@ from typing import Any
 
 from unimodal.errors import InputError
 
-__all__ = ["labelled_pictures", "masked_pictures"]
+__all__ = ["labelled_pictures", "masked_pictures", "pictures_with_maps"]
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
@@ -55,13 +55,25 @@ def masked_pictures(path: Path) -> list[tuple[Any, Any]]:
         return [
             (_picture(image, path, number), _picture(mask, path, number)) for number, (image, mask) in enumerate(rows)
         ]
+    return list(pictures_with_maps(path, "masks"))
+
+
+def pictures_with_maps(path: Path, maps: str) -> list[tuple[Path, Path]]:
+    """(picture, map) pairs of a folder: ``images/NAME.*`` with ``maps/NAME.png``.
+
+    Args:
+        maps: The maps' folder; in messages one of them goes by its singular.
+
+    Raises:
+        InputError: there are no pictures, or one has no map.
+    """
     images = sorted(f for f in (path / "images").glob("*") if _is_picture(f))
     if not images:
-        raise InputError(str(path), "has no pictures in images/", "images/NAME.jpg with masks/NAME.png are expected")
-    pairs = [(image, path / "masks" / f"{image.stem}.png") for image in images]
-    for image, mask in pairs:
-        if not mask.exists():
-            raise InputError(str(image), "has no mask", f"{mask} is expected")
+        raise InputError(str(path), "has no pictures in images/", f"images/NAME.jpg with {maps}/NAME.png are expected")
+    pairs = [(image, path / maps / f"{image.stem}.png") for image in images]
+    for image, found in pairs:
+        if not found.exists():
+            raise InputError(str(image), f"has no {maps.removesuffix('s')}", f"{found} is expected")
     return pairs
 
 
