@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unimodal.reading.picture import open_picture
+from unimodal.tasks.parts.overlay import painted, shown_map, shown_picture
 
 __all__ = ["SegmentPrediction", "distinct_colours"]
-
-_SHOWN_PX = 1280  # longest side of the overlay: a screen, not an archive
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +58,7 @@ class SegmentPrediction:
     def overlay(self, opacity: float = 0.5) -> Image.Image:
         """The classes' colours over the picture."""
         picture, labels = self._shown()
-        painted = np.asarray(self.colours, dtype=np.float32)[labels]
-        mixed = np.asarray(picture, dtype=np.float32) * (1 - opacity) + painted * opacity
-        return Image.fromarray(mixed.round().astype(np.uint8))
+        return painted(picture, labels, self.colours, opacity)
 
     def render(self) -> dict[str, Any]:
         """The picture with one named mask a class, and the classes' shares."""
@@ -72,13 +68,8 @@ class SegmentPrediction:
         return {"segments": (picture, masks), "classes": shares}
 
     def _shown(self) -> tuple[Image.Image, np.ndarray]:
-        with open_picture(self.original, pixel_limit=self.pixel_limit) as opened:
-            width, height = opened.size
-            scale = min(1.0, _SHOWN_PX / max(width, height))
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            pixels, _ = opened.pixels((size[1], size[0]), (0, 0, width, height), Image.Resampling.BICUBIC)
-        labels = np.asarray(Image.fromarray(self.labels).resize(size, Image.Resampling.NEAREST))
-        return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()), labels
+        picture = shown_picture(self.original, pixel_limit=self.pixel_limit)
+        return picture, shown_map(self.labels, picture)
 
 
 def distinct_colours(count: int) -> list[tuple[int, int, int]]:
