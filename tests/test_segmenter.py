@@ -49,6 +49,21 @@ def test_a_step_against_the_gradient_lowers_what_it_is_the_gradient_of():
     assert loss() < before
 
 
+def test_the_exported_program_gives_the_same():
+    class Last(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = PART()
+
+        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(self.model(Batch("image", pixels))[-1])
+
+    module, pixels = Last().eval(), torch.randn(1, 3, 64, 96)
+    found = torch.export.export(module, (pixels,)).module()(pixels)
+    for own, expected in zip(found, module(pixels), strict=True):
+        torch.testing.assert_close(own, expected)
+
+
 def test_any_pyramid_may_be_the_encoder():
     encoder = convnext("atto").replace(readout=None)
     found = universal_segmenter(encoder, hidden=(16, 16), **SMALL)()(Batch("image", torch.randn(1, 3, 64, 96)))

@@ -25,7 +25,8 @@ class Side:
         grids: One lattice a sequence, when they differ (mixed sizes, packed or padded).
         levels: Lattices of two axes that stand end to end in every sequence, when it has several (a pyramid's).
         prefix: Leading tokens of every sequence that are off the lattice (class, register, query tokens).
-        positions: (B, N, P) continuous coordinates, unit stated by the tokenizer.
+        positions: (B, N, P) continuous coordinates, unit stated by the tokenizer; or vectors as wide as the tokens,
+            where mixers add them (:class:`~unimodal.mixers.located.Located`).
         modality: One name for all tokens, or ids (B, N).
         size: (B, N) how many original tokens each one stands for, after merging.
         score: (B, N) how much each token has been looked at so far, 0 for the prefix; a higher one counts for more.

@@ -14,7 +14,7 @@ transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.parity
 HUB = "transformers:facebook/mask2former-swin-tiny-coco-panoptic"
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
-SWIN = {"embed_dim": 12, "num_heads": [1, 2, 3, 4], "depths": [1, 1, 2, 1], "window_size": 3, "image_size": 96}
+SWIN = {"embed_dim": 12, "num_heads": [1, 2, 3, 4], "depths": [1, 2, 1, 2], "window_size": 3, "image_size": 96}
 TINY = {
     "feature_size": 32,
     "mask_feature_size": 20,

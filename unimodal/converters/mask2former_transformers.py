@@ -43,7 +43,7 @@ def mask2former_transformers(published: Published) -> Conversion:
         name: tensor for name, tensor in own.items() if name not in norms and not name.startswith("swin.layernorm.")
     }
     # The readout's norm is not the segmenter's; what is published of it stays aside.
-    swin = swin_transformers(replace(published, family="swin", config=backbone, weights=bare))
+    swin = swin_transformers(replace(published, family="swin", config=backbone, weights=bare), unshifted="never")
     tower = swin.towers["image"]
     table = {
         f"encoder.{ours}": From(tuple(at + name for name in origin.names), origin.join)

@@ -5,6 +5,7 @@ huggingface/transformers, models/swin.
 """
 
 from unimodal.conversion import Conversion, From, Published, Tower, affine
+from unimodal.mixers.shifted_windows import ShiftedWindows
 from unimodal.part import Part
 from unimodal.peer_settings import activation
 from unimodal.recipes.swin import swin
@@ -14,12 +15,17 @@ from unimodal.stems.patch import PatchStem
 __all__ = ["swin_transformers"]
 
 
-def swin_transformers(published: Published) -> Conversion:
+def swin_transformers(published: Published, *, unshifted: str = "either") -> Conversion:
     """One image tower; its readout gives the logits if the weights have a classifier, else the pooled vector.
 
     Pictures of any size go through: the peer fills up their last patches with zeros. Its layers have no form for
     lattices smaller than a window, which are filled up here; and once one of them has seen a lattice as small as its
     window, it shifts no more, while ours forget.
+
+    Args:
+        published: The model as it was read.
+        unshifted: Which lattices stay as they are (:class:`~unimodal.mixers.shifted_windows.ShiftedWindows`); as the
+            backbone of another network the peer leaves none.
 
     Raises:
         CheckpointError: a setting needs a part that the core does not have, or tensors do not fit.
@@ -31,9 +37,11 @@ def swin_transformers(published: Published) -> Conversion:
     published.require("layer_norm_eps", config["layer_norm_eps"], 1e-5)  # of some norms; others have it always
     classes = len(published.weights["classifier.weight"]) if "classifier.weight" in published.weights else None
     depths, bias = tuple(config["depths"]), config["qkv_bias"]
+    window = config["window_size"]
+    cut = Part(ShiftedWindows, window=window, shift=window // 2, unshifted=unshifted)
     part = swin(
         classes=classes,
-        window=config["window_size"],
+        windows=(cut,) * len(depths),
         width=config["embed_dim"],
         depths=depths,
         heads=tuple(config["num_heads"]),
