@@ -1,6 +1,6 @@
 """Low-rank terms: their equation, what is trained, and merging."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ import torch.nn as nn
 
 from unimodal.low_rank import adapt, merge
 from unimodal.mixers.full import Full
+from unimodal.mixers.located import Located
 from unimodal.recipes.pre_norm import pre_norm
 from unimodal.side import Side
 from unimodal.tokens import Tokens
@@ -127,10 +128,18 @@ def test_wrong_requests_raise():
         adapt(adapt(net).model)
 
 
-def test_parts_that_read_rows_of_a_map_read_its_term_too():
-    net: Any = adapt(nn.Sequential(Full(8, heads=2).double()), where=r"to_qkv$").model
+@pytest.mark.parametrize("mixer", [Full, Located])
+def test_parts_that_read_rows_of_a_map_read_its_term_too(mixer):
+    net: Any = adapt(nn.Sequential(mixer(8, heads=2).double()), where=r"to_qkv$").model
     nn.init.normal_(net[0].to_qkv.low_rank_out)
     merged: Any = merge(net)
-    plain, x, side = merged[0], tokens()[..., :8], Side(memory=Tokens(tokens()[..., 8:16]))
-    torch.testing.assert_close(net[0](x, side), plain(x, side), rtol=0, atol=1e-12)
+    plain, x, memory = merged[0], tokens()[..., :8], Tokens(tokens()[..., 8:16])
+    for side in (Side(memory=memory), Side(positions=memory.x)):
+        torch.testing.assert_close(net[0](x, side), plain(x, side), rtol=0, atol=1e-12)
+
+
+def test_the_first_tokens_weights_have_the_term_in_them():
+    net: Any = adapt(nn.Sequential(Full(8, heads=2).double()), where=r"to_qkv$").model
+    nn.init.normal_(net[0].to_qkv.low_rank_out)
+    plain, x = cast(Any, merge(net))[0], tokens()[..., :8]
     torch.testing.assert_close(net[0].first_weights(x), plain.first_weights(x), rtol=0, atol=1e-12)

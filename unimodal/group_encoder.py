@@ -9,6 +9,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from unimodal.whole_matrix import whole_matrix
+
 __all__ = ["GroupEncoder"]
 
 
@@ -41,7 +43,7 @@ class GroupEncoder(nn.Module):
         sizes = groups.shape[:-1]
         points_QC = groups.to(self.lift.weight.dtype).flatten(0, -2)
         f_QW = self.to_local(self.norm_lift(self.lift(points_QC)).relu_())
-        of_group, of_point = self.join.weight.chunk(2, -1)
+        of_group, of_point = whole_matrix(self.join).chunk(2, -1)
         most_BG1 = F.linear(f_QW.unflatten(0, sizes).amax(-2, keepdim=True), of_group, self.join.bias)
         h_BGK = F.linear(f_QW, of_point).unflatten(0, sizes).add_(most_BG1)
         h_Q = self.norm_join(h_BGK.flatten(0, -2)).relu_()

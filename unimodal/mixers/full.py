@@ -6,7 +6,6 @@ Axes: B batch, N tokens, M memory tokens, D width, E of all heads, H heads, G ke
 """
 
 import copy
-from typing import Any
 
 import torch
 import torch.nn as nn
@@ -18,6 +17,7 @@ from unimodal.folding import preceded, scaled
 from unimodal.part import Part
 from unimodal.sharing_copy import sharing_copy
 from unimodal.side import Side
+from unimodal.whole_matrix import whole_matrix
 
 __all__ = ["Full"]
 
@@ -102,7 +102,7 @@ class Full(nn.Module):
         if not isinstance(self.attention, SoftmaxAttention) or self.norm_q is not None or self.position is not None:
             raise ValueError("weights of the first token are of plain softmax, without norm or position on the heads")
         sizes, bias = self.sizes[:2], self.to_qkv.bias
-        to_q, to_k = _matrix(self.to_qkv)[: sum(sizes)].split(sizes)
+        to_q, to_k = whole_matrix(self.to_qkv)[: sum(sizes)].split(sizes)
         q_BE = F.linear(x[:, 0], to_q, None if bias is None else bias[: sizes[0]])
         q_GRK = q_BE.unflatten(-1, (self.key_heads, self.heads // self.key_heads, -1)).movedim(1, 0).flatten(1, 2)
         back_GRD = q_GRK @ to_k.unflatten(0, (self.key_heads, -1))
@@ -149,15 +149,10 @@ class Full(nn.Module):
             raise ValueError("a norm in front was folded, which the tokens of a memory did not pass")
         if self.position is not None:
             raise ValueError("a position part on queries and keys has no meaning across to a memory")
-        weight = _matrix(self.to_qkv).split([self.sizes[0], sum(self.sizes[1:])])
+        weight = whole_matrix(self.to_qkv).split([self.sizes[0], sum(self.sizes[1:])])
         bias = (None, None) if self.to_qkv.bias is None else self.to_qkv.bias.split([w.shape[0] for w in weight])
         k, v = F.linear(side.memory.x, weight[1], bias[1]).split(self.sizes[1:], dim=-1)
         return F.linear(x, weight[0], bias[0]), k, v
-
-
-def _matrix(layer: Any) -> Tensor:
-    """All of a map's matrix: one that adds to its weight says what it is with ``whole()``."""
-    return layer.whole() if hasattr(layer, "whole") else layer.weight
 
 
 def _of_keys(side: Side) -> Side:

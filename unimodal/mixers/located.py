@@ -13,6 +13,7 @@ from torch import Tensor
 from unimodal.attention.softmax import SoftmaxAttention
 from unimodal.part import Part
 from unimodal.side import Side
+from unimodal.whole_matrix import whole_matrix
 
 __all__ = ["Located"]
 
@@ -60,11 +61,11 @@ class Located(nn.Module):
         if side.memory is None:
             if side.positions is None:
                 return self.to_qkv(x).chunk(3, -1)
-            weight, bias = self.to_qkv.weight, self.to_qkv.bias
+            weight, bias = whole_matrix(self.to_qkv), self.to_qkv.bias
             q, k = F.linear(asking, weight[: 2 * dim], bias[: 2 * dim]).chunk(2, -1)
             return q, k, F.linear(x, weight[2 * dim :], bias[2 * dim :])
         read = side.memory
-        (to_q, to_k, to_v), (b_q, b_k, b_v) = self.to_qkv.weight.chunk(3), self.to_qkv.bias.chunk(3)
+        (to_q, to_k, to_v), (b_q, b_k, b_v) = whole_matrix(self.to_qkv).chunk(3), self.to_qkv.bias.chunk(3)
         return F.linear(asking, to_q, b_q), F.linear(_at(read.x, read.side), to_k, b_k), F.linear(read.x, to_v, b_v)
 
 
