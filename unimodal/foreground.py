@@ -16,6 +16,9 @@ __all__ = ["Foreground"]
 class Foreground(nn.Module):
     """May attend where sigmoid(mask at the level's size) >= 1/2, and everywhere if that is nowhere; no gradient.
 
+    The cut is sharp: a cell whose logit is 0 but for rounding falls on either side, and two computations in float32 may
+    differ by as much as that cell is worth to its query.
+
     Shapes:
         masks: (B, N, Y, X) logits;  returns (B, 1, N, M), True = may attend, M the cells of ``grid``.
     """
