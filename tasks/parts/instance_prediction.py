@@ -75,9 +75,9 @@ class InstancePrediction:
             colour, box = tuple(self.colours[int(self.objects.labels[i])]), self._shown_box(i, picture)
             pen.rectangle(box, outline=colour, width=thick)
             words = f"{self.classes[int(self.objects.labels[i])]} {self._scores[i]:.2f}"
-            at = pen.textbbox((box[0], box[1]), words)
-            pen.rectangle(at, fill=colour)
-            pen.text((box[0], box[1]), words, fill="white" if sum(colour) < 384 else "black")
+            corner = max(0.0, min(box[0], picture.width - pen.textlength(words))), box[1]  # words end in the picture
+            pen.rectangle(pen.textbbox(corner, words), fill=colour)
+            pen.text(corner, words, fill="white" if sum(colour) < 384 else "black")
         return picture
 
     def render(self) -> dict[str, Any]:
