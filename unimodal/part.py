@@ -18,6 +18,7 @@ _CORE = {
     "transformer": ("unimodal.transformer", "Transformer"),
     "repositioned": ("unimodal.repositioned", "Repositioned"),
     "cross_block": ("unimodal.cross_block", "CrossBlock"),
+    "k_means": ("unimodal.k_means", "KMeans"),
     "interleaved": ("unimodal.interleaved", "InterleavedLatents"),
     "recursive_block": ("unimodal.recursive_block", "RecursiveBlock"),
     "token_slices": ("unimodal.token_slices", "TokenSlices"),
