@@ -36,8 +36,8 @@ class KMeans(nn.Module):
         side.bias: broadcastable to (B, 1, N, M), added to the scores.
 
     Raises:
-        ValueError: there is no memory; a mask or bias differs between heads; causal order or a packed layout is asked for, or the memory
-            has constraints other than lengths.
+        ValueError: there is no memory; a mask or bias differs between heads; causal order or a packed layout is asked
+            for, or the memory has constraints other than lengths.
 
     Cost: O(B N M K) for the scores and O(B M V) for the sums; backwards nothing of size N M is kept.
     """
