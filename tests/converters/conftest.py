@@ -16,15 +16,37 @@ from unimodal.sample import Batch
 
 @pytest.fixture
 def randomise() -> Callable[[Any], Any]:
-    """Give every parameter (also those that start at zero or one) a random value; norms and scales stay near one."""
+    """Give every parameter (also those that start at zero or one) a random value; norms and scales stay near one.
+
+    Statistics of batch norms too: none is left at a mean of zero and a variance of one.
+    """
 
     def randomise(peer: Any) -> Any:
         for name, parameter in peer.named_parameters():
             gain = parameter.ndim == 1 and not name.endswith("bias") and "class_embedding" not in name
             torch.nn.init.normal_(parameter, 1.0 if gain else 0.0, 0.2)
+        for name, statistic in peer.named_buffers():
+            if name.endswith("running_mean"):
+                torch.nn.init.normal_(statistic, std=0.2)
+            elif name.endswith("running_var"):
+                torch.nn.init.uniform_(statistic, 0.5, 2.0)
         return peer.eval()
 
     return randomise
+
+
+@pytest.fixture
+def saved_by_timm(tmp_path, randomise) -> Callable[..., tuple[Any, str]]:
+    """A network of timm with random weights, and what loads the files that timm's own export writes of it."""
+
+    def saved_by_timm(architecture: str, **settings: Any) -> tuple[Any, str]:
+        import timm
+
+        peer = randomise(timm.create_model(architecture, **settings))
+        timm.models.save_for_hf(peer, tmp_path, model_args=settings, safe_serialization=True)
+        return peer, f"timm:{tmp_path}"
+
+    return saved_by_timm
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ SHALLOW = {"depths": (1, 2, 5, 2)}
 def saved(tmp_path, randomise):
     def saved(architecture: str = "nextvit_small", **settings: Any) -> Any:
         peer = randomise(timm.create_model(architecture, **settings))
-        for name, tensor in peer.named_buffers():
-            if name.endswith("var"):
-                torch.nn.init.uniform_(tensor, 0.5, 2.0)
-            elif name.endswith("mean"):
-                torch.nn.init.normal_(tensor, std=0.2)
         for tensor in peer.parameters():
             if tensor.ndim > 1:
                 torch.nn.init.normal_(tensor, std=0.5 * tensor[0].numel() ** -0.5)

@@ -18,12 +18,9 @@ TINY = {"depths": (1, 2, 1, 1), "embed_dims": (8, 12, 20, 16), "num_heads": (1, 
 
 
 @pytest.fixture
-def saved(tmp_path, randomise):
+def saved(saved_by_timm):
     def saved(architecture: str = "pvt_v2_b1", **settings: Any) -> Any:
-        settings = {**TINY, **settings}
-        peer = randomise(timm.create_model(architecture, **settings))
-        timm.models.save_for_hf(peer, tmp_path, model_args=settings, safe_serialization=True)
-        return peer, f"timm:{tmp_path}"
+        return saved_by_timm(architecture, **{**TINY, **settings})
 
     return saved
 

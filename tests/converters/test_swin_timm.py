@@ -18,12 +18,9 @@ HUB = "timm:swin_tiny_patch4_window7_224.ms_in1k"
 
 
 @pytest.fixture
-def saved(tmp_path, randomise):
+def saved(saved_by_timm):
     def saved(architecture: str = SWIN, **settings: Any) -> Any:
-        settings = {**TINY, **settings}
-        peer = randomise(timm.create_model(architecture, **settings))
-        timm.models.save_for_hf(peer, tmp_path, model_args=settings, safe_serialization=True)
-        return peer, f"timm:{tmp_path}"
+        return saved_by_timm(architecture, **{**TINY, **settings})
 
     return saved
 

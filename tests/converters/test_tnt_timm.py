@@ -16,12 +16,9 @@ HUB = "timm:tnt_s_patch16_224"
 
 
 @pytest.fixture
-def saved(tmp_path, randomise):
+def saved(saved_by_timm):
     def saved(architecture: str = "tnt_s_patch16_224", **settings: Any) -> Any:
-        settings = {**TINY, **settings}
-        peer = randomise(timm.create_model(architecture, **settings))
-        timm.models.save_for_hf(peer, tmp_path, model_args=settings, safe_serialization=True)
-        return peer, f"timm:{tmp_path}"
+        return saved_by_timm(architecture, **{**TINY, **settings})
 
     return saved
 
