@@ -56,6 +56,7 @@ _CORE = {
     "pixel_decoder": ("unimodal.pixel_decoder", "PixelDecoder"),
     "mask_transformer": ("unimodal.mask_transformer", "MaskTransformer"),
     "segmenter": ("unimodal.segmenter", "Segmenter"),
+    "detector": ("unimodal.detector", "Detector"),
     "model": ("unimodal.model", "Model"),
 }
 

@@ -5,15 +5,14 @@ huggingface/transformers, models/mask2former.
 """
 
 from dataclasses import replace
-from typing import Any
 
 from unimodal.conversion import Conversion, From, Published, Tower, affine, stacked
 from unimodal.converters.swin_transformers import swin_transformers
-from unimodal.image_pyramid import COLOURS
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
 from unimodal.peer_settings import activation
 from unimodal.universal_segmenter import universal_segmenter
+from unimodal.whole_pictures import whole_pictures
 
 __all__ = ["mask2former_transformers"]
 
@@ -50,7 +49,7 @@ def mask2former_transformers(published: Published) -> Conversion:
         for ours, origin in tower.table.items()
         if not ours.startswith("readout.")
     }
-    image = tower.part.kwargs["tokenizers"]["image"].replace(**_pictures(published))
+    image = tower.part.kwargs["tokenizers"]["image"].replace(**whole_pictures(published))
     width, inner = config["feature_size"], config["hidden_dim"]
     projected = width != inner or config["enforce_input_projection"]
     depths = (config["encoder_layers"], config["decoder_layers"] - 1)
@@ -75,21 +74,6 @@ def mask2former_transformers(published: Published) -> Conversion:
     aside |= {name: "the norm behind the last stage has its own here" for name in published.weights if _behind(name)}
     aside["criterion.empty_weight"] = "weighs classes in the loss only"
     return Conversion({"image": Tower(part, table)}, aside)
-
-
-def _pictures(published: Published) -> dict[str, Any]:
-    from PIL.Image import Resampling
-
-    given = published.preprocessor
-    edge, normal = given.get("size", {}).get("longest_edge", 1333), given.get("do_normalize", True)
-    return {
-        "fit": "inside",
-        "size": (edge, edge),
-        "crop_fraction": 1.0,
-        "mean": tuple(given.get("image_mean", COLOURS["mean"])) if normal else (0.0, 0.0, 0.0),
-        "std": tuple(given.get("image_std", COLOURS["std"])) if normal else (1.0, 1.0, 1.0),
-        "resample": Resampling(int(given.get("resample", Resampling.BILINEAR))).name.lower(),
-    }
 
 
 def _behind(name: str) -> bool:
