@@ -4,14 +4,27 @@ Source: Wang et al. 2021, arXiv:2106.13797; weights and layout: Wightman 2022, g
 pytorch-image-models, models/pvt_v2.py.
 """
 
-from unimodal.conversion import Conversion, From, Published, Tower, affine
+from unimodal.conversion import Conversion, Published, Tower, affine
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
 from unimodal.recipes.pvt_v2 import pvt_v2
-from unimodal.renaming import cell_map, patches
+from unimodal.reduced_block import reduced_block
+from unimodal.renaming import patches
 from unimodal.timm_architecture import timm_architecture
 
 __all__ = ["pvt_v2_timm"]
+
+_NAMES = {
+    "norm_mixer": "norm1",
+    "to_qkv": "attn.q attn.kv",
+    "to_out": "attn.proj",
+    "reduce": "attn.sr",
+    "norm_reduced": "attn.norm",
+    "norm_ffn": "norm2",
+    "to_hidden": "mlp.fc1",
+    "around": "mlp.dwconv",
+    "from_hidden": "mlp.fc2",
+}
 
 
 def pvt_v2_timm(published: Published) -> Conversion:
@@ -50,26 +63,8 @@ def pvt_v2_timm(published: Published) -> Conversion:
             table |= affine(f"transformer.between.{i - 1}.convolution", f"stages.{i}.downsample.proj")
             table |= affine(f"transformer.between.{i - 1}.behind", f"stages.{i}.downsample.norm")
         for j in range(depth):
-            table |= _block(f"{stage}.blocks.{j}", f"stages.{i}.blocks.{j}", reduction=reduction, bias=bias)
+            table |= reduced_block(
+                f"{stage}.blocks.{j}", f"stages.{i}.blocks.{j}", _NAMES, reduction=reduction, bias=bias
+            )
     image = part.kwargs["tokenizers"]["image"].replace(**published.pictures)
     return Conversion({"image": Tower(part.replace(tokenizers={"image": image}), table)})
-
-
-def _block(ours: str, theirs: str, *, reduction: int | None, bias: bool) -> dict[str, From]:
-    mixer, pooled = f"{ours}.mixer" if reduction == 1 else f"{ours}.mixer.mixer", reduction is None
-    table = {
-        **affine(f"{ours}.norm_mixer", f"{theirs}.norm1"),
-        **affine(f"{mixer}.to_qkv", f"{theirs}.attn.q", f"{theirs}.attn.kv", bias=bias),
-        **affine(f"{mixer}.to_out", f"{theirs}.attn.proj"),
-        **affine(f"{ours}.norm_ffn", f"{theirs}.norm2"),
-        **affine(f"{ours}.ffn.parts.0.project", f"{theirs}.mlp.fc1"),
-        **affine(f"{ours}.ffn.parts.{2 if pooled else 1}", f"{theirs}.mlp.dwconv"),
-        **affine(f"{ours}.ffn.parts.{4 if pooled else 3}.project", f"{theirs}.mlp.fc2"),
-    }
-    if pooled:
-        table |= cell_map(f"{ours}.mixer.reduce.behind.parts.0.project", f"{theirs}.attn.sr")
-        table |= affine(f"{ours}.mixer.reduce.behind.parts.1", f"{theirs}.attn.norm")
-    elif reduction != 1:
-        table |= affine(f"{ours}.mixer.reduce.convolution", f"{theirs}.attn.sr")
-        table |= affine(f"{ours}.mixer.reduce.behind", f"{theirs}.attn.norm")
-    return table

@@ -4,14 +4,27 @@ Source: Wang et al. 2021, arXiv:2106.13797; weights and layout: Wolf et al. 2019
 github.com/huggingface/transformers, models/pvt_v2.
 """
 
-from unimodal.conversion import Conversion, From, Published, Tower, affine
+from unimodal.conversion import Conversion, Published, Tower, affine
 from unimodal.norms.layer import LayerNorm
 from unimodal.part import Part
 from unimodal.peer_settings import activation
 from unimodal.recipes.pvt_v2 import pvt_v2
-from unimodal.renaming import cell_map, patches
+from unimodal.reduced_block import reduced_block
+from unimodal.renaming import patches
 
 __all__ = ["pvt_v2_transformers"]
+
+_NAMES = {
+    "norm_mixer": "layer_norm_1",
+    "to_qkv": "attention.query attention.key attention.value",
+    "to_out": "attention.proj",
+    "reduce": "attention.spatial_reduction",
+    "norm_reduced": "attention.layer_norm",
+    "norm_ffn": "layer_norm_2",
+    "to_hidden": "mlp.dense1",
+    "around": "mlp.dwconv.dwconv",
+    "from_hidden": "mlp.dense2",
+}
 
 
 def pvt_v2_transformers(published: Published) -> Conversion:
@@ -50,28 +63,7 @@ def pvt_v2_transformers(published: Published) -> Conversion:
             table |= affine(f"transformer.between.{i - 1}.convolution", f"{layer}.patch_embedding.proj")
             table |= affine(f"transformer.between.{i - 1}.behind", f"{layer}.patch_embedding.layer_norm")
         for j in range(depth):
-            block = f"{layer}.blocks.{j}"
-            table |= _block(f"{stage}.blocks.{j}", block, reduction=reduction, bias=config["qkv_bias"])
+            ours, block = f"{stage}.blocks.{j}", f"{layer}.blocks.{j}"
+            table |= reduced_block(ours, block, _NAMES, reduction=reduction, bias=config["qkv_bias"])
     image = part.kwargs["tokenizers"]["image"].replace(**published.pictures)
     return Conversion({"image": Tower(part.replace(tokenizers={"image": image}), table)})
-
-
-def _block(ours: str, theirs: str, *, reduction: int | None, bias: bool) -> dict[str, From]:
-    attention, pooled = f"{theirs}.attention", reduction is None
-    mixer = f"{ours}.mixer" if reduction == 1 else f"{ours}.mixer.mixer"
-    table = {
-        **affine(f"{ours}.norm_mixer", f"{theirs}.layer_norm_1"),
-        **affine(f"{mixer}.to_qkv", *(f"{attention}.{name}" for name in ("query", "key", "value")), bias=bias),
-        **affine(f"{mixer}.to_out", f"{attention}.proj"),
-        **affine(f"{ours}.norm_ffn", f"{theirs}.layer_norm_2"),
-        **affine(f"{ours}.ffn.parts.0.project", f"{theirs}.mlp.dense1"),
-        **affine(f"{ours}.ffn.parts.{2 if pooled else 1}", f"{theirs}.mlp.dwconv.dwconv"),
-        **affine(f"{ours}.ffn.parts.{4 if pooled else 3}.project", f"{theirs}.mlp.dense2"),
-    }
-    if pooled:
-        table |= cell_map(f"{ours}.mixer.reduce.behind.parts.0.project", f"{attention}.spatial_reduction")
-        table |= affine(f"{ours}.mixer.reduce.behind.parts.1", f"{attention}.layer_norm")
-    elif reduction != 1:
-        table |= affine(f"{ours}.mixer.reduce.convolution", f"{attention}.spatial_reduction")
-        table |= affine(f"{ours}.mixer.reduce.behind", f"{attention}.layer_norm")
-    return table
