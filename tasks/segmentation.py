@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unimodal.data.label_map import read_label_map
 from unimodal.data.labelled import masked_pictures
+from unimodal.lattice import as_map
 from unimodal.metrics import ConfusionMatrix, Metric
 from unimodal.model import Model
 from unimodal.part import Part
@@ -103,7 +104,7 @@ class SegmentationModule(nn.Module):
         batch = Batch(batch.modality, pixels[..., rows, :][..., columns]) if small else batch
         levels = [level.lattice() for level in self.encoder.features(batch, self.depths)]
         grids: Any = [level.side.lattices(1)[0] for level in levels]
-        maps = [level.x.mT.unflatten(-1, grid) for level, grid in zip(levels, grids, strict=True)]
+        maps = [as_map(level.x, grid) for level, grid in zip(levels, grids, strict=True)]
         joined = torch.cat([F.interpolate(m, size=max(grids), mode="bilinear") for m in maps], 1)
         return joined[..., : -(-sizes[0] // finest), : -(-sizes[1] // finest)] if small else joined
 
